@@ -192,7 +192,8 @@ public sealed class GradientCheckpointingTests
         },
         "factorllm" => Mixture with
         {
-            Experts = new ExpertOptions { Count = 1 }, Router = new FactorLlmRouterOptions { Count = 4 },
+            Experts = new ExpertOptions { Count = 1 },
+            Router = new FactorLlmRouterOptions { Count = 4 },
         },
         "similarity" => Mixture with { Router = new GraphOfTokensRouterOptions() },
         "attention" => Mixture with
@@ -209,7 +210,8 @@ public sealed class GradientCheckpointingTests
         "expert-choice" => Mixture with { Router = new ExpertChoiceRouterOptions() },
         "union" => Mixture with
         {
-            Experts = new ExpertOptions { Count = 1 }, Router = new UnionRouterOptions { Weigh = true },
+            Experts = new ExpertOptions { Count = 1 },
+            Router = new UnionRouterOptions { Weigh = true },
         },
         "sinkhorn" => Mixture with
         {

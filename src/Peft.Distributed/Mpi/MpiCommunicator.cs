@@ -119,7 +119,8 @@ public sealed unsafe partial class MpiCommunicator : ICommunicator
         {
             Thread.Sleep(AbortAtMost);
             _exit(exitCode);
-        }) { IsBackground = true }.Start();
+        })
+        { IsBackground = true }.Start();
         _ = ((delegate* unmanaged<nint, int, int>)_mpi.Function("MPI_Abort"))(_mpi.World, exitCode);
         Environment.Exit(exitCode);
     }

@@ -93,7 +93,8 @@ public sealed class BundleTests : TensorTests
         var contents = TinyBundle.Contents(adapted);
         BundleWriter.Write(Out, contents with
         {
-            ChatTemplate = "{{ messages }}", Beside = [new("gate.safetensors", path => File.WriteAllText(path, "x"))],
+            ChatTemplate = "{{ messages }}",
+            Beside = [new("gate.safetensors", path => File.WriteAllText(path, "x"))],
         });
 
         BundleWriter.Write(Out, contents with { ResolvedRecipe = null });

@@ -32,7 +32,9 @@ public sealed class RankedTrainingTests
         // seeds where one does, 4e-6 with this one; with SGD 5e-7.
         var options = TinyTraining.Options with
         {
-            MaxSteps = 50, GradientAccumulationSteps = 2, LoggingSteps = 7,
+            MaxSteps = 50,
+            GradientAccumulationSteps = 2,
+            LoggingSteps = 7,
             LearningRate = name == "blockffn" ? 0.001 : 0.005,
             // A quantile is a token's own score: where the router stays (a warm-up begins at rate 0), that token stands
             // between two experts in the next step.
@@ -84,7 +86,8 @@ public sealed class RankedTrainingTests
         var options = TinyTraining.Options with { MaxSteps = 12 };
         var adapter = TinyTraining.Lora with
         {
-            LoraDropout = 0.3, TargetModules = ModuleNames.List(["q_proj", "w1", "w2", "w3", "lm_head"]),
+            LoraDropout = 0.3,
+            TargetModules = ModuleNames.List(["q_proj", "w1", "w2", "w3", "lm_head"]),
         };
         foreach (var checkpointed in (bool[])[false, true])
         {
@@ -115,7 +118,9 @@ public sealed class RankedTrainingTests
             ], 0);
         var adapter = isRouted ? TinyTraining.Mixture : TinyTraining.Lora with
         {
-            TargetModules = ModuleNames.List(["q_proj", "lm_head"]), LoraDropout = 0.3, ModulesToSave = ["norm"],
+            TargetModules = ModuleNames.List(["q_proj", "lm_head"]),
+            LoraDropout = 0.3,
+            ModulesToSave = ["norm"],
         };
         var alone = Gradients(1)[0];
         Assert.All(Gradients(2), rank =>
@@ -172,7 +177,8 @@ public sealed class RankedTrainingTests
                         new ContinualOptions { Kind = ContinualOptions.Same }, null, tiny.Open(), 4, torch.CPU),
                     tiny.Open(), options, tiny.Folder["out"], torch.CPU, "training:\n")) with
                 {
-                    Ranks = ranks, Sinks = [sink],
+                    Ranks = ranks,
+                    Sinks = [sink],
                 };
                 using var optimizer = run.Optimizer;
                 return TrainedBy(run, sink, new TrainingLoop(run).Run(new StopRequest()));
@@ -220,7 +226,11 @@ public sealed class RankedTrainingTests
     {
         var options = TinyTraining.Options with
         {
-            MaxSteps = 12, EvalSteps = 2, LoadBestModelAtEnd = true, EarlyStoppingPatience = 2, LearningRate = 0.2,
+            MaxSteps = 12,
+            EvalSteps = 2,
+            LoadBestModelAtEnd = true,
+            EarlyStoppingPatience = 2,
+            LearningRate = 0.2,
             PerDeviceEvalBatchSize = 3,
         };
         var alone = Train(options, TinyTraining.Mixture, 1, evaluated: true)[0];
@@ -352,7 +362,8 @@ public sealed class RankedTrainingTests
             });
             var run = Locked(() => tiny.Build(options, adapter, dataOptions: data)) with
             {
-                Ranks = ranks, ResumeFrom = resume,
+                Ranks = ranks,
+                ResumeFrom = resume,
                 Sinks = [sink],
             };
             var outcome = new TrainingLoop(run).Run(stop);
