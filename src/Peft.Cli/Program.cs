@@ -25,6 +25,14 @@ public static class Program
     /// <summary>The program.</summary>
     public static int Main(string[] args)
     {
+        ProcessEnd.Prepare();
+        var code = Answer(args);
+        ProcessEnd.Leave(code);
+        return code;
+    }
+
+    private static int Answer(string[] args)
+    {
         // Open MPI gives each rank a terminal of its own, whatever its own output is: what the runtime writes to set a
         // terminal up would be part of the results.
         if (Output.IsOfOpenMpi)
@@ -75,7 +83,10 @@ public static class Program
             case Parsed<object> { Value: IVerb verb }:
                 CommandLineWords.RefuseLeftovers(verb, words);
                 if (Launch.Read(Environment.GetEnvironmentVariable) is { IsShared: true } launch)
+                {
+                    ProcessEnd.IsOrdinary = true;
                     return RankedProgram.Run(verb, words[0], launch, output);
+                }
                 // Before any tensor: left alone, the library would look for libtorch all over the system.
                 if (verb.UsesTensors)
                     TorchRuntime.Start();

@@ -74,6 +74,17 @@ public sealed class ChatTests(TalkingModel model) : IClassFixture<TalkingModel>
     }
 
     [Fact]
+    public void A_terminal_is_left_as_it_was()
+    {
+        const string InTerminal = """exec script -qec "stty -a > before; $*; stty -a > after" /dev/null""";
+        var lines = Surroundings.WithInput("the cat", "/exit") with { Prefix = ["sh", "-c", InTerminal, "sh"] };
+        var run = PeftProcess.Run(Folder, lines, "chat", "--model", "talker");
+        Assert.Contains("dog", run.Succeeds().Output);
+        Assert.Equal(File.ReadAllText(Folder["before"]), File.ReadAllText(Folder["after"]));
+        Assert.Contains("icanon", File.ReadAllText(Folder["before"]));
+    }
+
+    [Fact]
     public void Commands_begin_anew_and_end_and_are_told_where_there_is_none()
     {
         var run = PeftProcess.Run(

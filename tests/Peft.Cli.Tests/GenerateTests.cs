@@ -136,6 +136,16 @@ public sealed class GenerateTests : IDisposable
         """);
 
     [Fact]
+    public void The_program_ends_without_the_destructors_of_libtorch()
+    {
+        // The loader then names each library as it starts and as it ends.
+        var tells = Surroundings.With("LD_DEBUG", "files");
+        var run = PeftProcess.Run(_folder, tells, "generate", "--base", TinyBase.Model, "--prompt", "the cat");
+        Assert.Matches("calling init: .*libtorch_cpu", run.Succeeds().Error);
+        Assert.DoesNotMatch("calling fini: .*libtorch_cpu", run.Error);
+    }
+
+    [Fact]
     public void An_empty_line_of_standard_input_gets_an_empty_answer()
     {
         string[] words = ["generate", "--base", TinyBase.Model, "--max-new-tokens", "5", "-"];

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Peft.Cli.Printing;
 using Peft.Training;
@@ -86,6 +87,49 @@ public sealed class Interruption : IDisposable
         _signals.Dispose();
         _source.Dispose();
     }
+}
+
+/// <summary>The end of the process without the destructors of its libraries, which take down what the kernel takes down
+/// at once: libtorch's take a tenth of a second.</summary>
+internal static partial class ProcessEnd
+{
+    private const int AttributesSize = 60; // glibc's termios
+
+    private static readonly byte[] AtStart = Terminal();
+
+    /// <summary>Whether destructors run: libraries of a launcher clean up in theirs what ranks share.</summary>
+    public static bool IsOrdinary { get; set; }
+
+    /// <summary>Sees the terminal as it is; to be called before the runtime touches it.</summary>
+    public static void Prepare() => RuntimeHelpers.RunClassConstructor(typeof(ProcessEnd).TypeHandle);
+
+    /// <summary>Ends the process with this code. Returns where destructors must run, as the runtime's where it has
+    /// changed the terminal.</summary>
+    public static void Leave(int code)
+    {
+        if (IsOrdinary || !Terminal().AsSpan().SequenceEqual(AtStart))
+            return;
+        _ = Flush(0);
+        Exit(code);
+    }
+
+    // All zero where standard input is no terminal.
+    private static byte[] Terminal()
+    {
+        var attributes = new byte[AttributesSize];
+        _ = GetAttributes(0, attributes);
+        return attributes;
+    }
+
+    [LibraryImport("libc", EntryPoint = "tcgetattr")]
+    private static partial int GetAttributes(int descriptor, [Out] byte[] attributes);
+
+    // Of every stream of C's.
+    [LibraryImport("libc", EntryPoint = "fflush")]
+    private static partial int Flush(nint stream);
+
+    [LibraryImport("libc", EntryPoint = "_exit")]
+    private static partial void Exit(int code);
 }
 
 /// <summary>Ctrl-C stops what is written now, not the program.</summary>
