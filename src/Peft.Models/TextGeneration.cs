@@ -189,6 +189,7 @@ internal sealed class PaddedPrompts
     private readonly long? _taskId;
     private IReadOnlyList<IReadOnlyList<int>> _prompts;
     private readonly bool _isRagged;
+    private float[] _logits = [];
 
     public PaddedPrompts(IReadOnlyList<IReadOnlyList<int>> prompts, long? taskId)
     {
@@ -243,7 +244,8 @@ internal sealed class PaddedPrompts
             keyMask: mask);
         var hidden = model.Hidden(torch.tensor(ids, [B, T]).to(model.Device), pass).narrow(1, T - 1, 1); // [B, 1, D]
         var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(B, -1).contiguous();
-        return new(TokenSampler.Numbers(logits), B);
+        TokenSampler.Copy(logits, ref _logits);
+        return new(_logits, B);
     }
 
     private Tensor KeyMask(long keys)
@@ -259,7 +261,7 @@ internal sealed class PaddedPrompts
     }
 }
 
-/// <summary>Logits of the next token of each row of a batch, [B, V].</summary>
+/// <summary>Logits of the next token of each row of a batch, [B, V]; they last until the next forward.</summary>
 internal readonly struct NextLogits(float[] all, int batch)
 {
     /// <summary>Those of one row.</summary>

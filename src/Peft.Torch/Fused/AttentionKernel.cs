@@ -77,8 +77,14 @@ internal sealed unsafe class AttentionKernel<T, W>
             BlockProducts.Transpose(
                 (float*)_k.Row(b, kv, low), _k.Step, n, _headSize, (float*)work.KeyColumns, work.KeyStep);
         }
-        Dots(isBlocked, count, n, _headSize, _scale, _q.Row(b, h, start), _q.Step, _k.Row(b, kv, low), _k.Step,
-            work.KeyColumns, work.KeyStep, work.Scores, step);
+        T* q = _q.Row(b, h, start), k = _k.Row(b, kv, low), v = _v.Row(b, kv, low);
+        var isFew = typeof(W) == typeof(float) && FewRows<T, T>.Mixes(count, _valueSize);
+        if (isFew)
+            FewRows<T, T>.Dots(
+                count, n, _headSize, float.CreateTruncating(_scale), q, _q.Step, k, _k.Step, (float*)work.Scores, step);
+        else
+            Dots(isBlocked, count, n, _headSize, _scale, q, _q.Step, k, _k.Step, work.KeyColumns, work.KeyStep,
+                work.Scores, step);
         for (var i = start; i < start + count; i++)
         {
             var (first, last) = (block.First(_options, i), block.Last(_options, i));
@@ -88,7 +94,10 @@ internal sealed unsafe class AttentionKernel<T, W>
                 row + (first - low), p + (first - low), MaskRow(b, h, i, first), last - first, _cap);
             ClearOutside(p, low, first, last, block.High);
         }
-        Multiply(isBlocked, false, count, _valueSize, n, work.P, step, _v.Row(b, kv, low), _v.Step, W.Zero, work.Sums);
+        if (isFew)
+            FewRows<T, T>.Mix(count, _valueSize, n, work.P, step, v, _v.Step, (float*)work.Sums, _valueSize);
+        else
+            Multiply(isBlocked, false, count, _valueSize, n, work.P, step, v, _v.Step, W.Zero, work.Sums);
         Store(work.Sums, n == 0 ? 0 : count, _valueSize, target.Row(b, h, start), target.Step);
         for (var i = 0; n == 0 && i < count; i++)
             new Span<T>(target.Row(b, h, start + i), (int)_valueSize).Clear();

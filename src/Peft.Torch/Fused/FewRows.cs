@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -49,6 +50,62 @@ internal static unsafe class FewRows<X, T>
             {
                 One(x + i * xStep, w0, w1, w2, w3, inner, sums);
                 Store(sums, x + i * xStep, w0, wStep, inner, width, beta, y + i * yStep + j);
+            }
+        }
+    }
+
+    /// <summary>Whether attention of so few queries is faster by <see cref="Dots"/> and <see cref="Mix"/>: a general
+    /// product takes longer to begin than these take.</summary>
+    public static bool Mixes(long rows, long columns) => rows <= 4 && Serves(rows) && columns % Step == 0;
+
+    /// <summary>y [rows, columns] = alpha x wt, as <see cref="Multiply"/>.</summary>
+    public static void Dots(
+        long rows, long columns, long inner, float alpha, X* x, long xStep, T* w, long wStep, float* y, long yStep)
+    {
+        Multiply(rows, columns, inner, x, xStep, w, wStep, 0, y, yStep);
+        for (long i = 0; i < rows; i++)
+        {
+            var row = new Span<float>(y + i * yStep, checked((int)columns));
+            TensorPrimitives.Multiply(row, alpha, row);
+        }
+    }
+
+    /// <summary>y [rows, columns] = p [rows, terms] v [terms, columns], columns of whole vectors: each v is read once
+    /// for a row of p, sums stay in registers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Mix(
+        long rows, long columns, long terms, X* p, long pStep, T* v, long vStep, float* y, long yStep)
+    {
+        for (long i = 0; i < rows; i++, p += pStep, y += yStep)
+        {
+            long j = 0;
+            for (; j + 4 * Step <= columns; j += 4 * Step)
+            {
+                Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
+                for (long k = 0; k < terms; k++)
+                {
+                    var at = v + k * vStep + j;
+                    var weight = Vector512.Create(VectorMath.Widen<X, float>(p[k]));
+                    a0 = Vector512.FusedMultiplyAdd(weight, Elements<T>.Load(at), a0);
+                    a1 = Vector512.FusedMultiplyAdd(weight, Elements<T>.Load(at + Step), a1);
+                    a2 = Vector512.FusedMultiplyAdd(weight, Elements<T>.Load(at + 2 * Step), a2);
+                    a3 = Vector512.FusedMultiplyAdd(weight, Elements<T>.Load(at + 3 * Step), a3);
+                }
+                a0.Store(y + j);
+                a1.Store(y + j + Step);
+                a2.Store(y + j + 2 * Step);
+                a3.Store(y + j + 3 * Step);
+            }
+
+            for (; j < columns; j += Step)
+            {
+                Vector512<float> sum = default;
+                for (long k = 0; k < terms; k++)
+                {
+                    var weight = Vector512.Create(VectorMath.Widen<X, float>(p[k]));
+                    sum = Vector512.FusedMultiplyAdd(weight, Elements<T>.Load(v + k * vStep + j), sum);
+                }
+                sum.Store(y + j);
             }
         }
     }
