@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using Peft.Formats;
@@ -18,12 +19,22 @@ public static class TokenSampler
         var best = IndexOfLargest(logits);
         if (options.Temperature == 0 || options.TopK == 1)
             return best;
-        var weights = new double[logits.Length]; // unnormalised probabilities; the largest is 1
-        var total = 0.0;
-        for (var i = 0; i < weights.Length; i++)
-            total += weights[i] = Math.Exp((logits[i] - logits[best]) / options.Temperature);
-        var candidates = Candidates(weights, total, options);
-        return Draw(candidates, weights, uniform());
+        // Rented: fresh arrays of a large vocabulary are fresh pages for each token.
+        var rented = ArrayPool<double>.Shared.Rent(logits.Length);
+        try
+        {
+            var weights = rented.AsSpan(0, logits.Length); // unnormalised probabilities; the largest is 1
+            TensorPrimitives.ConvertChecked(logits, weights);
+            TensorPrimitives.Subtract(weights, logits[best], weights);
+            TensorPrimitives.Divide(weights, options.Temperature, weights);
+            TensorPrimitives.Exp(weights, weights);
+            return options.TopK == 0 && options.TopP >= 1
+                ? Draw(weights, best, uniform()) : Draw(Candidates(logits, weights, options), weights, uniform());
+        }
+        finally
+        {
+            ArrayPool<double>.Shared.Return(rented);
+        }
     }
 
     /// <summary>A number in [0, 1) from a stream.</summary>
@@ -63,47 +74,89 @@ public static class TokenSampler
     }
 
     // Likeliest first, ties by id; cut by top-k, then by top-p of what is left.
-    private static List<int> Candidates(double[] weights, double total, GenerationOptions options)
+    private static int[] Candidates(ReadOnlySpan<float> logits, ReadOnlySpan<double> weights, GenerationOptions options)
     {
-        var all = Enumerable.Range(0, weights.Length);
-        if (options.TopK == 0 && options.TopP >= 1)
-            return [.. all];
-        if (options.TopK == 0)
+        if (options.TopK > 0 && options.TopK < logits.Length)
         {
-            // Tokens below (1 - p)/V weigh less than 1 - p together, so none of them is in the nucleus: fewer to sort.
-            var least = (1 - options.TopP) / weights.Length * total;
-            all = all.Where(i => weights[i] >= least);
+            var likeliest = Likeliest(logits, options.TopK);
+            var total = 0.0;
+            foreach (var id in likeliest)
+                total += weights[id];
+            return options.TopP >= 1 ? likeliest : Nucleus(likeliest, weights, options.TopP * total);
         }
 
-        var sorted = all.OrderByDescending(i => weights[i]).ThenBy(i => i).ToList();
-        if (options.TopK > 0 && options.TopK < sorted.Count)
+        // Tokens below (1 - p)/V weigh less than 1 - p together, so none of them is in the nucleus: fewer to sort.
+        var all = TensorPrimitives.Sum(weights);
+        var least = (1 - options.TopP) / weights.Length * all;
+        var orders = new List<ulong>();
+        for (var i = 0; i < weights.Length; i++)
         {
-            sorted.RemoveRange(options.TopK, sorted.Count - options.TopK);
-            total = sorted.Sum(i => weights[i]);
+            if (weights[i] >= least)
+                orders.Add(Order(logits[i], i));
         }
-
-        return options.TopP >= 1 ? sorted : Nucleus(sorted, weights, options.TopP * total);
+        orders.Sort();
+        return Nucleus([.. orders.Select(IdOf)], weights, options.TopP * all);
     }
 
-    private static List<int> Nucleus(List<int> sorted, double[] weights, double mass)
+    // The k likeliest: what may be among them is kept until there are twice as many, then the rest of those is dropped.
+    private static int[] Likeliest(ReadOnlySpan<float> logits, int k)
+    {
+        var orders = new ulong[2 * Math.Min(k, logits.Length)];
+        var (count, last) = (0, ulong.MaxValue);
+        for (var i = 0; i < logits.Length; i++)
+        {
+            var order = Order(logits[i], i);
+            if (order >= last)
+                continue;
+            orders[count++] = order;
+            if (count < orders.Length)
+                continue;
+            Array.Sort(orders);
+            (count, last) = (k, orders[k - 1]);
+        }
+
+        Array.Sort(orders, 0, count);
+        return [.. orders.Take(Math.Min(k, count)).Select(IdOf)];
+    }
+
+    // A number that is smaller for the likelier token, and of two alike for the first.
+    private static ulong Order(float logit, int id)
+    {
+        var bits = BitConverter.SingleToUInt32Bits(logit + 0f); // no -0
+        var ascending = (bits & 0x80000000) != 0 ? ~bits : bits | 0x80000000;
+        return ((ulong)~ascending << 32) | (uint)id;
+    }
+
+    private static int IdOf(ulong order) => (int)(uint)order;
+
+    private static int[] Nucleus(int[] sorted, ReadOnlySpan<double> weights, double mass)
     {
         var held = 0.0;
         var count = 0;
-        while (count < sorted.Count && (count == 0 || held < mass))
+        while (count < sorted.Length && (count == 0 || held < mass))
             held += weights[sorted[count++]];
         return sorted[..count];
     }
 
-    private static int Draw(List<int> candidates, double[] weights, double uniform)
+    private static int Draw(int[] candidates, ReadOnlySpan<double> weights, double uniform)
     {
-        var left = uniform * candidates.Sum(i => weights[i]);
-        foreach (var candidate in candidates)
+        var own = new double[candidates.Length];
+        for (var i = 0; i < own.Length; i++)
+            own[i] = weights[candidates[i]];
+        return candidates[Draw(own, 0, uniform)];
+    }
+
+    // Where the random number falls among the weights.
+    private static int Draw(ReadOnlySpan<double> weights, int best, double uniform)
+    {
+        var left = uniform * TensorPrimitives.Sum(weights);
+        for (var i = 0; i < weights.Length; i++)
         {
-            left -= weights[candidate];
+            left -= weights[i];
             if (left < 0)
-                return candidate;
+                return i;
         }
 
-        return candidates[0]; // rounding only: the sum fell short by an ulp
+        return best; // rounding only: the sum fell short by an ulp
     }
 }

@@ -54,4 +54,37 @@ public sealed class TokenSamplerTests
         Assert.Equal(1, TokenSampler.Choose(Logits, new GenerationOptions { Temperature = 0.5 }, () => 0.04));
         Assert.Equal(0, TokenSampler.Choose(Logits, new GenerationOptions { Temperature = 0.5 }, () => 0.03));
     }
+
+    // Sorted as a whole; many tokens are alike, some are shut out.
+    [Theory]
+    [InlineData(0, 1.0)]
+    [InlineData(1, 0.5)]
+    [InlineData(7, 1.0)]
+    [InlineData(40, 0.8)]
+    [InlineData(0, 0.6)]
+    [InlineData(500, 0.9)]
+    public void Choices_are_those_from_a_sorted_vocabulary(int topK, double topP)
+    {
+        var random = new Random(topK);
+        var logits = new float[300];
+        for (var i = 0; i < logits.Length; i++)
+            logits[i] = i % 11 == 3 ? float.NegativeInfinity : MathF.Round(4 * random.NextSingle(), 1) - 2;
+        logits[17] = -0f;
+        var options = new GenerationOptions { Temperature = 0.7, TopK = topK, TopP = topP };
+        for (var uniform = 0.005; uniform < 1; uniform += 0.01)
+            Assert.Equal(Sorted(logits, options, uniform), TokenSampler.Choose(logits, options, () => uniform));
+    }
+
+    private static int Sorted(float[] logits, GenerationOptions options, double uniform)
+    {
+        var all = logits.Select((logit, id) => (Id: id, Weight: Math.Exp(logit / options.Temperature)));
+        if (options.TopK > 0 || options.TopP < 1)
+            all = all.OrderByDescending(token => token.Weight).ThenBy(token => token.Id);
+        var tokens = all.Take(options.TopK > 0 ? options.TopK : logits.Length).ToList();
+        var (mass, held) = (options.TopP * tokens.Sum(token => token.Weight), 0.0);
+        if (options.TopP < 1)
+            tokens = [.. tokens.TakeWhile((token, i) => (i == 0 || held < mass) && (held += token.Weight) > 0)];
+        var left = uniform * tokens.Sum(token => token.Weight);
+        return tokens.First(token => (left -= token.Weight) < 0).Id;
+    }
 }
