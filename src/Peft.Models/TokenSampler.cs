@@ -44,12 +44,9 @@ public static class TokenSampler
         return drawn.item<double>();
     }
 
-    /// <summary>The numbers of logits in one copy; the library's own way goes from element to element.</summary>
+    /// <summary>The numbers of logits, in the array of before where it fits: a fresh one of a large vocabulary is
+    /// fresh pages, which cost thirty times the copy.</summary>
     /// <remarks>Shapes: any, dense float32 on the CPU.</remarks>
-    public static float[] Numbers(Tensor logits) => MemoryMarshal.Cast<byte, float>(logits.bytes).ToArray();
-
-    /// <summary>The same into an array of before, where it fits: a fresh one of a large vocabulary is fresh pages,
-    /// which cost thirty times the copy.</summary>
     public static void Copy(Tensor logits, ref float[] numbers)
     {
         var all = MemoryMarshal.Cast<byte, float>(logits.bytes);

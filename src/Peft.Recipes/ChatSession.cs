@@ -25,6 +25,7 @@ public sealed class ChatSession : IDisposable
     private readonly AnswerFrame _frame;
     private readonly List<ChatMessage> _messages = [];
     private readonly List<int> _seen = []; // ids that the cache holds
+    private float[] _logits = [];
     private KeyValueCache? _cache;
     private int _answers;
 
@@ -165,7 +166,8 @@ public sealed class ChatSession : IDisposable
         var hidden = model.Hidden(input, pass).narrow(1, T - 1, 1);                                     // [1, 1, D]
         _seen.AddRange(ids);
         var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(-1).contiguous();
-        return (TokenSampler.Numbers(logits), Strongest(pass));
+        TokenSampler.Copy(logits, ref _logits);
+        return (_logits, Strongest(pass));
     }
 
     // Of the last token, over all modules.

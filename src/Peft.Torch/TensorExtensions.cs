@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Peft.Torch;
 
 /// <summary>Raw bytes of tensors, and what else the library leaves out.</summary>
@@ -51,7 +53,9 @@ public static class TensorExtensions
         where T : unmanaged
     {
         using var scope = torch.NewDisposeScope();
-        return tensor.detach().cpu().contiguous().data<T>().ToArray();
+        var dense = tensor.detach().cpu().contiguous();
+        _ = dense.data<T>(); // checks the type; its own copy goes from element to element
+        return MemoryMarshal.Cast<byte, T>(dense.bytes).ToArray();
     }
 
     /// <summary>Whether shapes, types and all elements are the same.</summary>
