@@ -1,4 +1,5 @@
 using Peft.Cli.Printing;
+using Peft.Cli.Tests.Support;
 
 namespace Peft.Cli.Tests;
 
@@ -24,6 +25,17 @@ public sealed class OutputTests
             $"{Start}[==  ] 3/6 rows{Start}[=== ] 4/6 rows{Start}a note\n{Start}[====] 6/6 rows{Start}wrong\n",
             words.ToString());
         Assert.Equal("done\n", results.ToString());
+    }
+
+    [Fact]
+    public void Results_that_find_no_room_are_a_failure_that_names_them()
+    {
+        using var folder = new TempFolder();
+        var full = new Surroundings { Prefix = ["sh", "-c", "exec \"$@\" > /dev/full", "sh"] };
+        string[][] commands = [["--help"], ["generate", "--base", TinyBase.Model, "--prompt", "the cat"]];
+        foreach (var words in commands)
+            PeftProcess.Run(folder, full, words).Exits(1)
+                .Says("standard output: the disk is full. Free some space or choose another output.");
     }
 
     [Theory]

@@ -1,5 +1,6 @@
 using System.Text;
 using Peft.Formats;
+using Peft.Formats.Files;
 
 namespace Peft.Cli.Printing;
 
@@ -62,14 +63,14 @@ public sealed class Output : IDisposable
         if (_isMuted)
             return;
         Erase();
-        _results.WriteLine(line);
+        ToResults(line + "\n");
     }
 
     /// <summary>A piece of the result, without a line end.</summary>
     public void ResultPart(string text)
     {
         if (!_isMuted)
-            _results.Write(text);
+            ToResults(text);
     }
 
     /// <summary>A line for the person watching.</summary>
@@ -137,6 +138,18 @@ public sealed class Output : IDisposable
     {
         _results.Dispose();
         _words.Dispose();
+    }
+
+    private void ToResults(string text)
+    {
+        try
+        {
+            _results.Write(text);
+        }
+        catch (Exception error) when (FileOperationException.Covers(error))
+        {
+            throw FileOperationException.Writing("standard output", error);
+        }
     }
 
     private static StreamWriter WriterTo(Stream stream) =>
