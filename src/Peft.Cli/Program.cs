@@ -25,13 +25,13 @@ public static class Program
     /// <summary>The program.</summary>
     public static int Main(string[] args)
     {
-        ProcessEnd.Prepare();
-        var code = Answer(args);
-        ProcessEnd.Leave(code);
+        var end = new ProcessEnd();
+        var code = Answer(args, end);
+        end.Leave(code);
         return code;
     }
 
-    private static int Answer(string[] args)
+    private static int Answer(string[] args, ProcessEnd end)
     {
         // Open MPI gives each rank a terminal of its own, whatever its own output is: what the runtime writes to set a
         // terminal up would be part of the results.
@@ -43,7 +43,7 @@ public static class Program
         Signals.IgnoreFileSize();
         try
         {
-            return Run(args, output);
+            return Run(args, output, end);
         }
         catch (OperationCanceledException e)
         {
@@ -64,7 +64,7 @@ public static class Program
         }
     }
 
-    private static int Run(string[] args, Output output)
+    private static int Run(string[] args, Output output, ProcessEnd end)
     {
         using var parser = new Parser(settings =>
         {
@@ -84,7 +84,7 @@ public static class Program
                 CommandLineWords.RefuseLeftovers(verb, words);
                 if (Launch.Read(Environment.GetEnvironmentVariable) is { IsShared: true } launch)
                 {
-                    ProcessEnd.IsOrdinary = true;
+                    end.IsOrdinary = true;
                     return RankedProgram.Run(verb, words[0], launch, output);
                 }
                 // Before any tensor: left alone, the library would look for libtorch all over the system.

@@ -243,8 +243,7 @@ internal sealed class PaddedPrompts
             positions: torch.tensor(positions, [B, T]).to(model.Device),
             keyMask: mask);
         var hidden = model.Hidden(torch.tensor(ids, [B, T]).to(model.Device), pass).narrow(1, T - 1, 1); // [B, 1, D]
-        var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(B, -1).contiguous();
-        TokenSampler.Copy(logits, ref _logits);
+        TokenSampler.Copy(model.Head(hidden, pass), ref _logits);
         return new(_logits, B);
     }
 

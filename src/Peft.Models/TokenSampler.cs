@@ -46,10 +46,11 @@ public static class TokenSampler
 
     /// <summary>The numbers of logits, in the array of before where it fits: a fresh one of a large vocabulary is
     /// fresh pages, which cost thirty times the copy.</summary>
-    /// <remarks>Shapes: any, dense float32 on the CPU.</remarks>
+    /// <remarks>Shapes: any, of any type and on any device.</remarks>
     public static void Copy(Tensor logits, ref float[] numbers)
     {
-        var all = MemoryMarshal.Cast<byte, float>(logits.bytes);
+        using var scope = torch.NewDisposeScope();
+        var all = MemoryMarshal.Cast<byte, float>(logits.to(ScalarType.Float32).to(torch.CPU).contiguous().bytes);
         if (numbers.Length != all.Length)
             numbers = new float[all.Length];
         all.CopyTo(numbers);
@@ -95,10 +96,11 @@ public static class TokenSampler
         return Nucleus([.. orders.Select(IdOf)], weights, options.TopP * all);
     }
 
-    // The k likeliest: what may be among them is kept until there are twice as many, then the rest of those is dropped.
+    // The k likeliest of more: what may be among them is kept until there are twice as many, then the rest of those is
+    // dropped.
     private static int[] Likeliest(ReadOnlySpan<float> logits, int k)
     {
-        var orders = new ulong[2 * Math.Min(k, logits.Length)];
+        var orders = new ulong[2 * k];
         var (count, last) = (0, ulong.MaxValue);
         for (var i = 0; i < logits.Length; i++)
         {
@@ -113,7 +115,7 @@ public static class TokenSampler
         }
 
         Array.Sort(orders, 0, count);
-        return [.. orders.Take(Math.Min(k, count)).Select(IdOf)];
+        return [.. orders.Take(k).Select(IdOf)];
     }
 
     // A number that is smaller for the likelier token, and of two alike for the first.

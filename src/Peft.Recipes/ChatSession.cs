@@ -165,8 +165,7 @@ public sealed class ChatSession : IDisposable
         var input = torch.tensor(ids.Select(id => (long)id).ToArray(), [1, T]).to(model.Device);
         var hidden = model.Hidden(input, pass).narrow(1, T - 1, 1);                                     // [1, 1, D]
         _seen.AddRange(ids);
-        var logits = model.Head(hidden, pass).to(ScalarType.Float32).to(torch.CPU).reshape(-1).contiguous();
-        TokenSampler.Copy(logits, ref _logits);
+        TokenSampler.Copy(model.Head(hidden, pass), ref _logits);
         return (_logits, Strongest(pass));
     }
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Peft.Cli.Printing;
 using Peft.Training;
@@ -91,23 +90,21 @@ public sealed class Interruption : IDisposable
 
 /// <summary>The end of the process without the destructors of its libraries, which take down what the kernel takes down
 /// at once: libtorch's take a tenth of a second.</summary>
-internal static partial class ProcessEnd
+internal sealed partial class ProcessEnd
 {
     private const int AttributesSize = 60; // glibc's termios
 
-    private static readonly byte[] AtStart = Terminal();
+    // To be made before the runtime touches it.
+    private readonly byte[] _terminal = Terminal();
 
     /// <summary>Whether destructors run: libraries of a launcher clean up in theirs what ranks share.</summary>
-    public static bool IsOrdinary { get; set; }
-
-    /// <summary>Sees the terminal as it is; to be called before the runtime touches it.</summary>
-    public static void Prepare() => RuntimeHelpers.RunClassConstructor(typeof(ProcessEnd).TypeHandle);
+    public bool IsOrdinary { get; set; }
 
     /// <summary>Ends the process with this code. Returns where destructors must run, as the runtime's where it has
     /// changed the terminal.</summary>
-    public static void Leave(int code)
+    public void Leave(int code)
     {
-        if (IsOrdinary || !Terminal().AsSpan().SequenceEqual(AtStart))
+        if (IsOrdinary || !Terminal().AsSpan().SequenceEqual(_terminal))
             return;
         _ = Flush(0);
         Exit(code);
