@@ -81,6 +81,19 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
         Tensor cos, Tensor sin, Tensor? mask, (Tensor Keys, Tensor Values, long Length)? cache,
         ReadOnlySpan<long> segments)
     {
+        var seen = (cache?.Length ?? 0) + _tokens;
+        var shape = new AttentionShape(_batch, _heads, _keyHeads, _tokens, seen, _headSize, _headSize);
+        // By libtorch's operations, so before our own threads are held together.
+        var whole = AttentionFunction.WholeMask(shape, hidden.dtype, mask);
+        var options = new AttentionOptions(
+            weights.Scale, true, seen - _tokens, weights.Window ?? 0, 0, segments.ToArray());
+        Threads.Together(() => Run(cos, sin, (shape, whole, options), cache));
+    }
+
+    private void Run(
+        Tensor cos, Tensor sin, (AttentionShape Shape, Tensor? Mask, AttentionOptions Options) attention,
+        (Tensor Keys, Tensor Values, long Length)? cache)
+    {
         var (queries, keys) = (_heads * _headSize, _keyHeads * _headSize);
         var normal = memory.Take<T>(Rows * ((2 * _width) + (2 * queries) + (2 * keys) + (2 * _inner)));
         var result = normal + (Rows * _width);
@@ -97,7 +110,7 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
         Linear(normal, weights.Value, v);
         Turn(q, weights.QueryNorm, _heads, cos, sin);
         Turn(k, weights.KeyNorm, _keyHeads, cos, sin);
-        Attend(q, k, v, mixed, mask, cache, segments);
+        Attend(q, k, v, mixed, attention, cache);
         Linear(mixed, weights.Output, result);
         Add(result);
 
@@ -110,29 +123,24 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
     }
 
     private void Attend(
-        T* q, T* k, T* v, T* mixed, Tensor? mask, (Tensor Keys, Tensor Values, long Length)? cache,
-        ReadOnlySpan<long> segments)
+        T* q, T* k, T* v, T* mixed, (AttentionShape Shape, Tensor? Mask, AttentionOptions Options) attention,
+        (Tensor Keys, Tensor Values, long Length)? cache)
     {
-        var (seen, fresh) = (_tokens, (_keyHeads * _headSize * _tokens, _headSize, _keyHeads * _headSize));
+        var fresh = (_keyHeads * _headSize * _tokens, _headSize, _keyHeads * _headSize);
         var keys = new Heads<T>(k, fresh.Item1, fresh.Item2, fresh.Item3);
         var values = new Heads<T>(v, fresh.Item1, fresh.Item2, fresh.Item3);
         if (cache is { } held)
         {
-            seen = held.Length + _tokens;
             keys = Kept(keys, held.Keys, held.Length);
             values = Kept(values, held.Values, held.Length);
         }
 
-        var options = new AttentionOptions(
-            weights.Scale, true, seen - _tokens, weights.Window ?? 0, 0, segments.ToArray());
         // Tokens outside all segments are in no block.
-        if (segments.Length > 0)
+        if (attention.Options.Segments.Length > 0)
             new Span<byte>(mixed, checked((int)(Rows * _heads * _headSize * sizeof(T)))).Clear();
         using var sums = new Scratch<float>(_batch * _heads * _tokens);
-        var shape = new AttentionShape(_batch, _heads, _keyHeads, _tokens, seen, _headSize, _headSize);
         var rows = new Heads<T>(q, _tokens * _heads * _headSize, _headSize, _heads * _headSize);
-        new AttentionKernel<T, float>(
-            rows, keys, values, shape, AttentionFunction.WholeMask(shape, hidden.dtype, mask), options)
+        new AttentionKernel<T, float>(rows, keys, values, attention.Shape, attention.Mask, attention.Options)
             .Forward(new Heads<T>(mixed, _tokens * _heads * _headSize, _headSize, _heads * _headSize), sums.Pointer);
     }
 

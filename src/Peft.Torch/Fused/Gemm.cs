@@ -218,6 +218,8 @@ internal static unsafe class Tiles<T, W>
         var (down, across) = (Pieces(m, rows), Pieces(n, columns));
         while (down * across % threads != 0 && down * across < 8 * threads && m > down * FewestRows)
             down++;
+        while (down * across % threads != 0 && down == 1 && n > across * FewestColumns)
+            across++;
         return (Even(m, down), Even(n, across));
 
         long Count() => Pieces(m, rows) * Pieces(n, columns);

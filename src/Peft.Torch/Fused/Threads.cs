@@ -14,6 +14,9 @@ internal static unsafe partial class Threads
     [ThreadStatic]
     private static Rehearsal? _rehearsal;
 
+    [ThreadStatic]
+    private static Crew? _crew;
+
     /// <summary>How many threads work is cut for.</summary>
     public static int Count => Rehearsal?.Threads ?? torch.get_num_threads();
 
@@ -46,32 +49,69 @@ internal static unsafe partial class Threads
                 Gemm.OnThisThread(() => body(shared));
             return;
         }
-        var handle = GCHandle.Alloc(shared);
+        if (_crew is { } crew)
+        {
+            // What this thread's own part shares out in turn is done where it is met, as on the others.
+            _crew = null;
+            crew.Share(shared);
+            _crew = crew;
+        }
+        else
+            OnThreads(workers, &Run, shared);
+        shared.ThrowFailure();
+    }
+
+    /// <summary>Runs a body on this thread while the others stay beside it: what it shares out they take up at once,
+    /// where <see cref="Share"/> alone has them wait in libtorch between one work and the next. For many short works in
+    /// a row; libtorch's own operations run on one thread in it.</summary>
+    public static void Together(Action body)
+    {
+        var count = Count;
+        // More threads than cores would take them from each other while they wait.
+        var hasCores = count > 1 && count <= Environment.ProcessorCount;
+        if (!hasCores || Rehearsal is not null || _crew is not null)
+        {
+            body();
+            return;
+        }
+        var crew = new Crew(body);
+        OnThreads(count, &Join, crew);
+        crew.ThrowFailure();
+    }
+
+    private static void OnThreads(
+        long count, delegate* unmanaged[Cdecl]<long, long, void*, void> body, object context)
+    {
+        var handle = GCHandle.Alloc(context);
         try
         {
-            if (torch_parallel_for(0, workers, 1, &Run, (void*)GCHandle.ToIntPtr(handle)) != 0)
+            if (torch_parallel_for(0, count, 1, body, (void*)GCHandle.ToIntPtr(handle)) != 0)
                 throw new InvalidOperationException("libtorch could not start its threads");
         }
         finally
         {
             handle.Free();
         }
-        shared.ThrowFailure();
     }
 
     // No exception may pass through native frames.
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static void Run(long begin, long end, void* context)
+    private static void Run(long begin, long end, void* context) =>
+        ((Tasks)GCHandle.FromIntPtr((nint)context).Target!).Run();
+
+    // The thread that calls has the first part.
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void Join(long begin, long end, void* context)
     {
-        var shared = (Tasks)GCHandle.FromIntPtr((nint)context).Target!;
-        try
+        var crew = (Crew)GCHandle.FromIntPtr((nint)context).Target!;
+        if (begin > 0)
         {
-            shared.Body(shared);
+            crew.Follow();
+            return;
         }
-        catch (Exception e)
-        {
-            shared.Fail(e);
-        }
+        _crew = crew;
+        crew.Lead();
+        _crew = null;
     }
 
     [LibraryImport(Library)]
@@ -131,8 +171,6 @@ internal sealed class Tasks(long count, Action<Tasks> body, Action? taking = nul
     private long _next = -1;
     private Exception? _failure;
 
-    public Action<Tasks> Body => body;
-
     /// <summary>Takes the next task; false when none is left.</summary>
     public bool Next(out long task)
     {
@@ -141,17 +179,85 @@ internal sealed class Tasks(long count, Action<Tasks> body, Action? taking = nul
         return task < count;
     }
 
-    /// <summary>Keeps what went wrong and lets the others end.</summary>
-    public void Fail(Exception error)
+    /// <summary>Runs the body on this thread; what goes wrong is kept, and the others end.</summary>
+    public void Run()
     {
-        _failure = error;
-        Interlocked.Exchange(ref _next, count);
+        try
+        {
+            body(this);
+        }
+        catch (Exception e)
+        {
+            _failure = e;
+            Interlocked.Exchange(ref _next, count);
+        }
     }
 
     public void ThrowFailure()
     {
         if (_failure is not null)
             ExceptionDispatchInfo.Throw(_failure);
+    }
+}
+
+/// <summary>Threads that one of them leads through many short works: the others turn in place for the next.</summary>
+/// <param name="body">What the leading thread runs.</param>
+internal sealed class Crew(Action body)
+{
+    private const int Turns = 4096; // then others that want the core have it first
+
+    private readonly Tasks _led = new(1, _ => body());
+    private Tasks? _work;
+    private int _inside;
+    private bool _isOver;
+
+    /// <summary>Runs the body, then lets the others go.</summary>
+    public void Lead()
+    {
+        _led.Run();
+        Volatile.Write(ref _isOver, true);
+    }
+
+    /// <summary>Does a work on all threads that are here; the leading one waits for the others.</summary>
+    public void Share(Tasks work)
+    {
+        Volatile.Write(ref _work, work);
+        work.Run();
+        // From here on no one begins it: who comes after this reads that there is none.
+        Interlocked.Exchange(ref _work, null);
+        for (var turn = 0; Volatile.Read(ref _inside) > 0; turn++)
+            Turn(turn);
+    }
+
+    /// <summary>Takes part in each work until the body is over.</summary>
+    public void Follow()
+    {
+        Tasks? last = null;
+        for (var turn = 0; !Volatile.Read(ref _isOver); turn++)
+        {
+            var work = Volatile.Read(ref _work);
+            if (work is null || work == last)
+            {
+                Turn(turn);
+                continue;
+            }
+            Interlocked.Increment(ref _inside);
+            if (Volatile.Read(ref _work) == work)
+                work.Run();
+            Interlocked.Decrement(ref _inside);
+            (last, turn) = (work, 0);
+        }
+    }
+
+    /// <summary>Throws what the body threw.</summary>
+    public void ThrowFailure() => _led.ThrowFailure();
+
+    private static void Turn(int turn)
+    {
+        if (turn < Turns)
+            Thread.SpinWait(1);
+        else
+            Thread.Yield();
     }
 }
 

@@ -80,6 +80,68 @@ public sealed unsafe class ThreadsTests
         }
     }
 
+    [Fact]
+    public void What_is_shared_out_together_is_done_once_each_and_before_it_goes_on()
+    {
+        const int Works = 2_000, Tasks = 5;
+        var done = new int[Works * Tasks];
+        var threads = new System.Collections.Concurrent.ConcurrentDictionary<int, bool>();
+        Peft.Torch.Fused.Threads.Together(() =>
+        {
+            for (var work = 0; work < Works; work++)
+            {
+                var at = work * Tasks;
+                Peft.Torch.Fused.Threads.Share(Tasks, tasks =>
+                {
+                    threads[Environment.CurrentManagedThreadId] = true;
+                    while (tasks.Next(out var task))
+                    {
+                        // What a task shares out in turn is done as well.
+                        var (own, inner) = (at + (int)task, 0);
+                        Peft.Torch.Fused.Threads.Share(3, parts =>
+                        {
+                            while (parts.Next(out _))
+                                Interlocked.Increment(ref inner);
+                        });
+                        Interlocked.Add(ref done[own], inner);
+                    }
+                });
+                Assert.All(done.AsSpan(at, Tasks).ToArray(), times => Assert.Equal(3, times));
+            }
+        });
+        Assert.All(done, times => Assert.Equal(3, times));
+        Assert.InRange(threads.Count, 1, Peft.Torch.Fused.Threads.Count);
+    }
+
+    [Fact]
+    public void What_goes_wrong_together_is_thrown_and_the_next_work_runs()
+    {
+        var after = 0;
+        var inTask = Assert.Throws<InvalidOperationException>(() => Peft.Torch.Fused.Threads.Together(() =>
+        {
+            Peft.Torch.Fused.Threads.Share(8, tasks =>
+            {
+                while (tasks.Next(out var task))
+                {
+                    if (task == 3)
+                        throw new InvalidOperationException("task 3");
+                }
+            });
+            after++;
+        }));
+        Assert.Equal("task 3", inTask.Message);
+        Assert.Equal(0, after);
+        var inBody = Assert.Throws<InvalidOperationException>(
+            () => Peft.Torch.Fused.Threads.Together(() => throw new InvalidOperationException("the body")));
+        Assert.Equal("the body", inBody.Message);
+        Peft.Torch.Fused.Threads.Share(8, tasks =>
+        {
+            while (tasks.Next(out _))
+                Interlocked.Increment(ref after);
+        });
+        Assert.Equal(8, after);
+    }
+
     private static void Rehearse(Rehearsal rehearsal, Action work)
     {
         Peft.Torch.Fused.Threads.Rehearsal = rehearsal;
