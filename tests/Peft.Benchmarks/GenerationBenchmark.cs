@@ -1,3 +1,4 @@
+using Peft.Adapters.Lora;
 using Peft.Models;
 
 namespace Peft.Benchmarks;
@@ -16,16 +17,24 @@ internal static class GenerationBenchmark
     {
         var shape = options.Shape with { Length = Math.Max(options.Shape.Length, PromptTokens + NewTokens + 1) };
         using var model = shape.Create(options.Dtype);
+        using var lora = Adapted(options, shape, experts: 1);
+        using var mixture = Adapted(options, shape, TrainingStep.Experts);
         using var scope = torch.NewDisposeScope();
         var memory = torch.ones([ScannedFloats], torch.float32);
         var prompt = Enumerable.Range(1, PromptTokens).ToArray();
-        var seconds = Rounds.Seconds(
-            options.Rounds, () => Decode(model, prompt, 1), () => Decode(model, prompt, NewTokens + 1), () =>
-                Scan(memory));
+        CausalLanguageModel[] models = [model, lora, mixture];
+        var seconds = Rounds.Seconds(options.Rounds, [
+            () => Scan(memory), .. models.SelectMany(one => new Action[]
+            {
+                () => Decode(one, prompt, 1), () => Decode(one, prompt, NewTokens + 1),
+            }),
+        ]);
 
         // The first token comes from the prompt; the difference is what decoding alone took.
-        var perToken = seconds[1].Zip(seconds[0], (all, first) => (all - first) / NewTokens).ToArray();
-        var bandwidth = seconds[2].Select(s => 4.0 * ScannedFloats / s).ToArray();
+        double[] PerToken(int i) =>
+            [.. seconds[(2 * i) + 2].Zip(seconds[(2 * i) + 1], (all, first) => (all - first) / NewTokens)];
+        var perToken = PerToken(0);
+        var bandwidth = seconds[0].Select(s => 4.0 * ScannedFloats / s).ToArray();
         var bytes = BytesPerToken(model, shape);
         yield return Measurement.Of(
             "memory bandwidth, reading", "GB/s", bandwidth.Select(b => 1e-9 * b), "this machine's rate now");
@@ -35,6 +44,19 @@ internal static class GenerationBenchmark
         yield return Measurement.Of(
             "  its bytes as share of the bandwidth", "%", perToken.Select((s, r) => 100 * bytes / s / bandwidth[r]),
             "100: nothing but reading weights");
+        foreach (var (name, i) in new[] { ("LoRA r=8", 1), ("8 experts r=8, top-2", 2) })
+        {
+            yield return Measurement.Of(
+                $"  with {name}, its time over the base's", "x", PerToken(i).Zip(perToken, (own, plain) => own / plain),
+                "1: the adapter costs nothing");
+        }
+    }
+
+    private static CausalLanguageModel Adapted(BenchmarkOptions options, ModelShape shape, int experts)
+    {
+        var model = shape.Create(options.Dtype);
+        AdapterAttachment.Attach(model, TrainingStep.MixtureOf(experts, TrainingStep.Rank), seed: 1);
+        return model;
     }
 
     // Weights of every linear layer and of the head; keys and values of half the new tokens on average.

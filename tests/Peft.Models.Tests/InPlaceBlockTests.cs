@@ -30,6 +30,36 @@ public sealed class InPlaceBlockTests
         Assert.Equal(Decoded(oneByOne), Decoded(inPlace));
     }
 
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void Wrapped_projections_run_within_blocks_of_few_rows(ScalarType dtype)
+    {
+        using var checkpoint = new TinyCheckpoint();
+        using var inPlace = ModelLoader.Load(checkpoint.Path, dtype);
+        using var oneByOne = ModelLoader.Load(checkpoint.Path, dtype);
+        var seen = new List<(string Path, Tensor Input)>();
+        foreach (var projection in inPlace.Projections.Where(p => p.Path != "lm_head").ToArray())
+        {
+            inPlace.Wrap(projection.Path, wrapped => new Doubled(wrapped, isRowwise: true, seen));
+            oneByOne.Wrap(projection.Path, wrapped => new Doubled(wrapped, isRowwise: false, []));
+        }
+
+        Assert.Equal(Decoded(oneByOne), Decoded(inPlace));
+        using var scope = torch.NewDisposeScope();
+        seen.Clear();
+        ModelRuns.Logits(inPlace, [3, 17, 0]);
+        // In the model's order, and what has one input gets one tensor: a router may go by that.
+        Assert.Equal(inPlace.Projections.Select(p => p.Path).SkipLast(1), seen.Select(one => one.Path));
+        foreach (var block in seen.Chunk(7))
+        {
+            Assert.Same(block[0].Input, block[1].Input);
+            Assert.Same(block[0].Input, block[2].Input);
+            Assert.Same(block[4].Input, block[5].Input);
+            Assert.NotSame(block[0].Input, block[4].Input);
+        }
+    }
+
     [Fact]
     public void Nothing_of_a_block_in_place_stays_alive()
     {
@@ -87,5 +117,27 @@ public sealed class InPlaceBlockTests
             _wrapped = RegisterModule("base_layer", wrapped);
 
         public override Tensor Forward(Tensor x, ForwardPass pass) => _wrapped.Forward(x, pass);
+    }
+
+    /// <summary>Twice what the wrapped one gives; remembers what it was given.</summary>
+    private sealed class Doubled : Projection
+    {
+        private readonly Projection _wrapped;
+        private readonly List<(string Path, Tensor Input)> _seen;
+
+        public Doubled(Projection wrapped, bool isRowwise, List<(string Path, Tensor Input)> seen)
+            : base(wrapped.Path, wrapped.InFeatures, wrapped.OutFeatures)
+        {
+            (IsRowwise, _seen) = (isRowwise, seen);
+            _wrapped = RegisterModule("base_layer", wrapped);
+        }
+
+        public override bool IsRowwise { get; }
+
+        public override Tensor Forward(Tensor x, ForwardPass pass)
+        {
+            _seen.Add((Path, x));
+            return _wrapped.Forward(x, pass) * 2;
+        }
     }
 }

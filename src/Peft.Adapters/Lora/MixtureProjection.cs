@@ -52,16 +52,11 @@ public sealed class MixtureProjection : Projection
             RegisterBuffer(TakenOut.UpName, takenOut.Up);
             TakeOut();
         }
+        (Cores, Magnitude) = (cores, magnitude);
         if (cores is not null)
-        {
-            Cores = cores;
             register_parameter("lora_core", cores);
-        }
-
-        if (magnitude is null)
-            return;
-        Magnitude = magnitude;
-        register_parameter("lora_magnitude_vector", magnitude);
+        if (magnitude is not null)
+            register_parameter("lora_magnitude_vector", magnitude);
     }
 
     /// <summary>The frozen layer.</summary>
@@ -69,6 +64,9 @@ public sealed class MixtureProjection : Projection
 
     /// <summary>Experts, rank and scale.</summary>
     public MixtureShape Shape { get; }
+
+    /// <inheritdoc/>
+    public override bool IsRowwise => Shape.Part == ExpertPart.Projection;
 
     /// <summary>How tokens choose experts; null for plain LoRA.</summary>
     public Router? Router { get; }

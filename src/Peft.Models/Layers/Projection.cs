@@ -34,6 +34,10 @@ public abstract class Projection : Layer
     /// <summary>Width of the output.</summary>
     public long OutFeatures { get; }
 
+    /// <summary>Whether it is known that each row of the input becomes one of the output: in a feed-forward that is an
+    /// expert as a whole there is one for each token and each of its experts.</summary>
+    public virtual bool IsRowwise => false;
+
     /// <summary>Applies the projection.</summary>
     /// <remarks>Shapes: x [..., InFeatures] → [..., OutFeatures].</remarks>
     public abstract Tensor Forward(Tensor x, ForwardPass pass);
@@ -63,6 +67,9 @@ public sealed class BaseLinear : Projection
     /// <summary>The bias, or null.</summary>
     /// <remarks>Shapes: [OutFeatures].</remarks>
     public Parameter? Bias { get; }
+
+    /// <inheritdoc/>
+    public override bool IsRowwise => true;
 
     /// <summary>Whether files hold the weight as [InFeatures, OutFeatures] (GPT-2's Conv1D); here it never
     /// is.</summary>

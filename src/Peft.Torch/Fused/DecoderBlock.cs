@@ -45,10 +45,14 @@ public static partial class Fused
     /// none.</param>
     /// <param name="segments">As in <see cref="causal_attention"/>.</param>
     /// <param name="memory">What the block works in.</param>
+    /// <param name="wrapped">What runs in place of each of the seven projections, in the order of
+    /// <paramref name="weights"/>, [B, T, D] to [B, T, O]; null: themselves. They run on one thread but for what they
+    /// share out, so it is for few rows.</param>
     /// <returns>False where there is no kernel for this type or device; then nothing was done.</returns>
     public static bool decoder_block_(
         Tensor hidden, DecoderWeights weights, Tensor cos, Tensor sin, Tensor? additiveMask,
-        (Tensor Keys, Tensor Values, long Length)? cache, ReadOnlySpan<long> segments, WorkMemory memory)
+        (Tensor Keys, Tensor Values, long Length)? cache, ReadOnlySpan<long> segments, WorkMemory memory,
+        IReadOnlyList<Func<Tensor, Tensor>?>? wrapped = null)
     {
         if (!Kernels.ServeRows(hidden) || !hidden.is_contiguous() || cos.size(2) != weights.HeadSize
             || !(hidden.dtype == ScalarType.Float32 ? Gemm.IsAvailable : Gemm.HasFastBFloat16))
@@ -56,16 +60,17 @@ public static partial class Fused
         using var scope = torch.NewDisposeScope();
         var (c, s) = (cos.As(ScalarType.Float32).Dense(), sin.As(ScalarType.Float32).Dense());
         if (hidden.dtype == ScalarType.Float32)
-            new DecoderKernel<float>(hidden, weights, memory).Run(c, s, additiveMask, cache, segments);
+            new DecoderKernel<float>(hidden, weights, memory, wrapped).Run(c, s, additiveMask, cache, segments);
         else
-            new DecoderKernel<ushort>(hidden, weights, memory).Run(c, s, additiveMask, cache, segments);
+            new DecoderKernel<ushort>(hidden, weights, memory, wrapped).Run(c, s, additiveMask, cache, segments);
         return true;
     }
 }
 
 /// <summary>A decoder block over plain memory.</summary>
 /// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
-internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weights, WorkMemory memory)
+internal sealed unsafe class DecoderKernel<T>(
+    Tensor hidden, DecoderWeights weights, WorkMemory memory, IReadOnlyList<Func<Tensor, Tensor>?>? wrapped)
     where T : unmanaged
 {
     private readonly long _batch = hidden.size(0), _tokens = hidden.size(1), _width = hidden.size(2),
@@ -74,6 +79,8 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
     private readonly long _keyHeads = weights.Key.Weight.size(0) / weights.HeadSize;
     private readonly long _inner = weights.Gate.Weight.size(0);
     private readonly T* _hidden = TensorMemory.Of<T>(hidden);
+    private readonly PlainLinear[] _linears = [
+        weights.Query, weights.Key, weights.Value, weights.Output, weights.Gate, weights.Up, weights.Down];
 
     private long Rows => _batch * _tokens;
 
@@ -105,20 +112,22 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
         var up = gate + (Rows * _inner);
 
         Norm(_hidden, weights.InputNorm, normal, Rows, _width);
-        Linear(normal, weights.Query, q);
-        Linear(normal, weights.Key, k);
-        Linear(normal, weights.Value, v);
+        var input = Input(normal, _width, 0, 3);
+        Linear(0, normal, input, q);
+        Linear(1, normal, input, k);
+        Linear(2, normal, input, v);
         Turn(q, weights.QueryNorm, _heads, cos, sin);
         Turn(k, weights.KeyNorm, _keyHeads, cos, sin);
         Attend(q, k, v, mixed, attention, cache);
-        Linear(mixed, weights.Output, result);
+        Linear(3, mixed, Input(mixed, queries, 3, 1), result);
         Add(result);
 
         Norm(_hidden, weights.FeedForwardNorm, normal, Rows, _width);
-        Linear(normal, weights.Gate, gate);
-        Linear(normal, weights.Up, up);
+        input = Input(normal, _width, 4, 2);
+        Linear(4, normal, input, gate);
+        Linear(5, normal, input, up);
         SigmoidUnitKernel<T, Silu>.Forward(gate, up, gate, Rows * _inner);
-        Linear(gate, weights.Down, result);
+        Linear(6, gate, Input(gate, _inner, 6, 1), result);
         Add(result);
     }
 
@@ -173,9 +182,30 @@ internal sealed unsafe class DecoderKernel<T>(Tensor hidden, DecoderWeights weig
     private void Norm(T* x, Tensor weight, T* y, long rows, long columns) =>
         RmsNormKernel<T>.Forward(x, TensorMemory.Of<T>(weight), y, rows, columns, (float)weights.Epsilon);
 
-    private void Linear(T* x, PlainLinear layer, T* y)
+    // What wrapped ones of so many projections take; null where none of them is wrapped.
+    private Tensor? Input(T* x, long width, int first, int count)
     {
+        if (wrapped is null || wrapped.Skip(first).Take(count).All(run => run is null))
+            return null;
+        var input = torch.empty([_batch, _tokens, width], hidden.dtype);
+        new Span<T>(x, checked((int)(Rows * width))).CopyTo(new(TensorMemory.Of<T>(input), (int)(Rows * width)));
+        return input;
+    }
+
+    private void Linear(int number, T* x, Tensor? input, T* y)
+    {
+        var layer = _linears[number];
         var (O, D) = (layer.Weight.size(0), layer.Weight.size(1));
+        if (wrapped?[number] is { } run)
+        {
+            var made = run(input!).Dense();
+            if (made.numel() != Rows * O || made.dtype != hidden.dtype)
+                throw new InvalidOperationException(
+                    $"a wrapped projection gave {Shapes.Of(made)} {made.dtype}, not [{_batch}, {_tokens}, {O}] "
+                    + $"{hidden.dtype}");
+            new Span<T>(TensorMemory.Of<T>(made), checked((int)(Rows * O))).CopyTo(new(y, (int)(Rows * O)));
+            return;
+        }
         var bias = TensorMemory.Of<float>(layer.Bias?.As(ScalarType.Float32));
         Tiles<T, float>.Product(Rows, O, new(x, D, false, TensorMemory.Of<T>(layer.Weight), D, true, D), null, bias, y);
     }

@@ -190,14 +190,19 @@ internal static unsafe class FewRows<X, T>
         Sum(a30, a31, a32, a33).Store(sums + 12);
     }
 
-    // The sum of each of four vectors: quarters are added, then the four that are left change places and are added.
+    // Quarters are added, then the four that are left change places and are added.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Sum(
-        Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d)
+        Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d) =>
+        Sum(Quarter(a), Quarter(b), Quarter(c), Quarter(d));
+
+    /// <summary>The sum of each of four vectors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Sum(
+        Vector128<float> a, Vector128<float> b, Vector128<float> c, Vector128<float> d)
     {
-        var (a4, b4, c4, d4) = (Quarter(a), Quarter(b), Quarter(c), Quarter(d));
-        var ab = Sse.UnpackLow(a4, b4) + Sse.UnpackHigh(a4, b4); // a0+a2 b0+b2 a1+a3 b1+b3
-        var cd = Sse.UnpackLow(c4, d4) + Sse.UnpackHigh(c4, d4);
+        var ab = Sse.UnpackLow(a, b) + Sse.UnpackHigh(a, b); // a0+a2 b0+b2 a1+a3 b1+b3
+        var cd = Sse.UnpackLow(c, d) + Sse.UnpackHigh(c, d);
         return Sse.MoveLowToHigh(ab, cd) + Sse.MoveHighToLow(cd, ab);
     }
 

@@ -37,12 +37,13 @@ internal sealed unsafe class ExpertGroups
         }
     }
 
-    private ExpertGroups(int rows, int ranks)
+    private ExpertGroups(int rows, int experts, int ranks)
     {
-        (Experts, Ranks) = (1, ranks);
+        (Experts, Ranks) = (experts, ranks);
         Chunks = (rows + ChunkRows - 1) / ChunkRows;
-        _wide = _rows = [.. Enumerable.Range(0, rows)];
-        _starts = [.. Enumerable.Range(0, Chunks + 1).Select(chunk => Math.Min(rows, chunk * ChunkRows))];
+        _wide = _rows = [.. Enumerable.Range(0, rows * experts).Select(i => i % rows)];
+        _starts = [.. Enumerable.Range(0, experts * Chunks + 1)
+            .Select(part => part / Chunks * rows + part % Chunks * ChunkRows)];
     }
 
     private ExpertGroups(ExpertGroups other, int ranks, int[] wide)
@@ -51,8 +52,8 @@ internal sealed unsafe class ExpertGroups
         (Experts, Ranks, Chunks) = (other.Experts, ranks, other.Chunks);
     }
 
-    /// <summary>One expert that every row uses.</summary>
-    public static ExpertGroups Everyone(int rows, int ranks) => new(rows, ranks);
+    /// <summary>Experts that every row uses.</summary>
+    public static ExpertGroups Everyone(int rows, int experts, int ranks) => new(rows, experts, ranks);
 
     /// <summary>E.</summary>
     public int Experts { get; }
@@ -118,7 +119,7 @@ internal readonly ref struct Members(ReadOnlySpan<int> rows, ReadOnlySpan<int> w
 /// expert that every row uses.</summary>
 internal sealed class GroupedExperts : IExpertProducts
 {
-    // Fewer rows are not worth the lists.
+    // Fewer rows are not worth the lists, but for those of decoding.
     private const long FewestRows = 64;
 
     // Shares of the stacked products below which these are faster; `make bench ARGS='--only experts'`.
@@ -129,29 +130,40 @@ internal sealed class GroupedExperts : IExpertProducts
 
     private readonly LowRankShape _shape;
     private readonly ExpertGroups _inputs, _outputs;
+    private readonly bool _isFew;
 
     /// <summary>Makes the products of experts whose inputs and outputs lie as these say.</summary>
     public GroupedExperts(LowRankShape shape, ExpertGroups inputs, ExpertGroups outputs) =>
         (_shape, _inputs, _outputs) = (shape, inputs, outputs);
 
+    private GroupedExperts(LowRankShape shape, ExpertGroups groups, bool isFew)
+        : this(shape, groups, groups) => _isFew = isFew;
+
     /// <summary>The products of the selected gates [N, G], or of one expert without a gate, where this is the faster
     /// way; else null.</summary>
-    public static unsafe GroupedExperts? Of(LowRankShape shape, Tensor? gates, Tensor? selected, ScalarType type)
+    public static GroupedExperts? Of(LowRankShape shape, Tensor? gates, Tensor? selected, ScalarType type)
     {
-        if (!GroupedKernel.Serves(shape, type) || shape.Rows < FewestRows)
+        var isFew = FewRows<float, float>.Serves(shape.Rows);
+        if (!GroupedKernel.Serves(shape, type) || (shape.Rows < FewestRows && !isFew))
             return null;
+        if (isFew)
+            return new GroupedExperts(shape, Groups(shape, selected), isFew);
         if (gates is null && shape.Ranks <= MostAlone)
-        {
-            var everyone = ExpertGroups.Everyone((int)shape.Rows, (int)shape.Ranks);
-            return new GroupedExperts(shape, everyone, everyone);
-        }
+            return new GroupedExperts(shape, Groups(shape, null), isFew);
         if (selected is null)
             return null;
-        var mask = selected.Dense();
-        var groups = new ExpertGroups(
-            TensorMemory.Of<bool>(mask), (int)shape.Rows, (int)shape.Gates, (int)(shape.Ranks / shape.Gates));
+        var groups = Groups(shape, selected);
         var most = type == ScalarType.BFloat16 && Gemm.HasFastBFloat16 ? MostBFloat16 : MostSingle;
-        return groups.Pairs <= most * shape.Rows * shape.Gates ? new GroupedExperts(shape, groups, groups) : null;
+        return groups.Pairs <= most * shape.Rows * shape.Gates ? new GroupedExperts(shape, groups, isFew) : null;
+    }
+
+    private static unsafe ExpertGroups Groups(LowRankShape shape, Tensor? selected)
+    {
+        var (rows, experts, ranks) = ((int)shape.Rows, (int)shape.Gates, (int)(shape.Ranks / shape.Gates));
+        if (selected is null)
+            return ExpertGroups.Everyone(rows, experts, ranks);
+        var mask = selected.Dense();
+        return new ExpertGroups(TensorMemory.Of<bool>(mask), rows, experts, ranks);
     }
 
     /// <inheritdoc/>
@@ -160,7 +172,8 @@ internal sealed class GroupedExperts : IExpertProducts
         h = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
         var gated = torch.empty_like(h);
         GroupedKernel.Of(x.dtype, _inputs).Down(x, Factor(a), GateRows(gates), h, gated, (float)_shape.Scale);
-        return new LowRankTerm(gated, Turned(Factor(b)), Transposed: false, _outputs);
+        // To turn b takes longer than few rows do.
+        return new LowRankTerm(gated, _isFew ? Factor(b) : Turned(Factor(b)), Transposed: _isFew, _outputs);
     }
 
     /// <inheritdoc/>

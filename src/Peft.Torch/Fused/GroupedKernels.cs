@@ -131,6 +131,41 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
         }
     }
 
+    /// <summary>The same for few rows, with the factor as it is, [columns of the product, C].</summary>
+    public void UpFew(float* low, float* factor, long i, long j, long height, long width, float* tile, long step)
+    {
+        for (var expert = 0; expert < groups.Experts; expert++)
+        {
+            var members = groups.Of(expert, i, i + height);
+            var at = (long)expert * _ranks;
+            for (var k = 0; k < members.Rows.Length; k++)
+            {
+                AddDots(low + members.Rows[k] * _columns + at, factor + j * _columns + at, _columns, _ranks,
+                    tile + (members.Wide[k] - i) * step, width);
+            }
+        }
+    }
+
+    // target [n] += factor [n, ranks] low, four of n at a time.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddDots(float* low, float* factor, long factorStep, int ranks, float* target, long n)
+    {
+        for (long j = 0; j < n; j += Four, factor += Four * factorStep)
+        {
+            Vector128<float> a = default, b = default, c = default, d = default;
+            for (var r = 0; r < ranks; r += RankStep)
+            {
+                var v = Vector128.Load(low + r);
+                var at = factor + r;
+                a = Vector128.FusedMultiplyAdd(v, Vector128.Load(at), a);
+                b = Vector128.FusedMultiplyAdd(v, Vector128.Load(at + factorStep), b);
+                c = Vector128.FusedMultiplyAdd(v, Vector128.Load(at + 2 * factorStep), c);
+                d = Vector128.FusedMultiplyAdd(v, Vector128.Load(at + 3 * factorStep), d);
+            }
+            (Vector128.Load(target + j) + FewRows<T, float>.Sum(a, b, c, d)).Store(target + j);
+        }
+    }
+
     private delegate void ForMembers(int expert, Members members);
 
     private void ForChunks(ForMembers body) => Threads.Share(groups.Chunks, tasks =>

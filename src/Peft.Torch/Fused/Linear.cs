@@ -254,8 +254,11 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
         if (held.Groups is { } groups)
         {
             var (kernel, low, factor) = (new GroupedKernel<T>(groups), (nint)Of(held.Low), (nint)Of(held.Factor));
-            return (i, j, height, width, tile, step) =>
-                kernel.Up((float*)low, (float*)factor, columns, i, j, height, width, (float*)tile, step);
+            return held.Transposed
+                ? (i, j, height, width, tile, step) =>
+                    kernel.UpFew((float*)low, (float*)factor, i, j, height, width, (float*)tile, step)
+                : (i, j, height, width, tile, step) =>
+                    kernel.Up((float*)low, (float*)factor, columns, i, j, height, width, (float*)tile, step);
         }
 
         var factors = new Factors<T>(Of(held.Low), ranks, false, Of(held.Factor),

@@ -86,6 +86,61 @@ public sealed class GroupedExpertsTests : IDisposable
             t => Wide(t[0], t[1], t[2], t[3], t[4], t[5], 0.5).to(dtype), leaves, tolerance);
     }
 
+    // Of decoding: any gates, and none, without turning b.
+    [Theory]
+    [InlineData(ScalarType.Float32, 1, 8, 2, 1e-5)]
+    [InlineData(ScalarType.Float32, 5, 4, 5, 1e-5)]
+    [InlineData(ScalarType.Float32, 16, 64, 1, 1e-5)]
+    [InlineData(ScalarType.Float16, 3, 12, 3, 0.01)]
+    [InlineData(ScalarType.BFloat16, 7, 8, 2, 0.03)]
+    public void Few_rows_take_the_factors_as_they_lie(
+        ScalarType dtype, long rows, int rank, int chosen, double tolerance)
+    {
+        const int Experts = 6, Inputs = 48, Outputs = 1040;
+        var mask = Mask((int)rows, Experts, chosen);
+        var all = rank * Experts;
+        Tensor[] leaves =
+        [
+            Check.Leaf(_random, dtype, rows, Inputs), Check.Leaf(_random, dtype, Outputs, Inputs),
+            Check.Leaf(_random, dtype, Outputs), Check.Leaf(_random, ScalarType.Float32, all, Inputs),
+            Check.Leaf(_random, ScalarType.Float32, Outputs, all),
+            Check.Leaf(_random, ScalarType.Float32, rows, Experts),
+        ];
+        foreach (var selected in new[] { mask, null })
+        {
+            var shape = new LowRankShape(rows, Inputs, Outputs, all, Experts, 1);
+            Assert.Equal(
+                HasWideRegisters,
+                GroupedExperts.Of(shape, leaves[5], selected, LinearKernel.ProductType(dtype)) is not null);
+            Check.Same(
+                t => F.lora_mixture_linear(
+                    t[0], t[1], t[2], t[3], t[4], selected is null ? t[5] : t[5] * selected, 0.5, selected: selected),
+                t => WideMixture(t, selected, rank).to(dtype), leaves, tolerance);
+        }
+        Check.Same(
+            t => F.lora_mixture_linear(t[0], t[1], t[2], t[3], t[4], null, 0.5),
+            t => Wide(t[0], t[1], t[2], t[3], t[4], t[0], 0.5).to(dtype), leaves[..^1], tolerance);
+        var together = F.lora_mixture_linear(
+            leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], leaves[5] * mask, 0.5, selected: mask);
+        for (var row = 0L; row < rows; row++)
+        {
+            var (x, gates, own) =
+                (leaves[0].narrow(0, row, 1), leaves[5].narrow(0, row, 1), mask.narrow(0, row, 1));
+            Check.SameBits(
+                F.lora_mixture_linear(x, leaves[1], leaves[2], leaves[3], leaves[4], gates * own, 0.5, selected: own),
+                together.narrow(0, row, 1));
+        }
+    }
+
+    private static Tensor WideMixture(Tensor[] t, Tensor? selected, int rank)
+    {
+        var wide = ScalarType.Float64;
+        var gates = selected is null ? t[5] : t[5] * selected;
+        var low = torch.nn.functional.linear(t[0].to(wide), t[3].to(wide)) * gates.to(wide).repeat_interleave(rank, 1);
+        return torch.nn.functional.linear(t[0].to(wide), t[1].to(wide), t[2].to(wide))
+            + torch.nn.functional.linear(low, t[4].to(wide)) * 0.5;
+    }
+
     private static Tensor Wide(
         Tensor x, Tensor weight, Tensor bias, Tensor a, Tensor b, Tensor loraInput, double scale)
     {
