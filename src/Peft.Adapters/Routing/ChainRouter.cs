@@ -112,8 +112,7 @@ public sealed class ChainRouter : Router, IChained, IRewirable
             return new RoutingDecision(gates, chosen, p, given);
         }
 
-        var logits = Score(state, weight, LogitOffset);
-        var probabilities = logits.softmax(-1);
+        var (logits, probabilities) = Softmax(state, weight, LogitOffset);
         var selected = Selection.TopMask(probabilities, k);
         return new RoutingDecision(
             Selection.Gates(probabilities, selected, normalize: false), selected, probabilities, logits);

@@ -47,8 +47,7 @@ public sealed class ExpertChoiceRouter : Router
     {
         if (pass.Cache is not null)
             throw OnlyGivenTexts(_options);
-        var logits = Score(x, _weight);
-        var probabilities = logits.softmax(-1);
+        var (logits, probabilities) = Softmax(x, _weight);
         var selected = Chosen(x, probabilities, pass);
         return new RoutingDecision(
             Selection.Gates(probabilities, selected, normalize: false), selected, probabilities, logits);

@@ -130,8 +130,7 @@ public sealed class HardSoftRouter : Router
 
     private RoutingDecision RouteSoftly(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight);
-        var probabilities = logits.softmax(-1);
+        var (logits, probabilities) = Softmax(x, _weight);
         if (pass.IsTraining)
             return new RoutingDecision(
                 probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);

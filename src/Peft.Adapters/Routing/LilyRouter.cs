@@ -90,8 +90,7 @@ public sealed class LilyRouter : Router
         if (_weight is null)
             return Everywhere(torch.full([1, Context.Experts], 1.0 / Context.Experts, torch.float32, x.device), null);
         var hidden = Score(x, Context.Down!.narrow(0, 0, Context.Rank));                       // [N, R]
-        var logits = Score(hidden, _weight);                                                   // [N, E]
-        var p = logits.softmax(-1);
+        var (logits, p) = Softmax(hidden, _weight);
         return _options.Average switch
         {
             LilyRouterOptions.Batch => Everywhere(OfBatch(p, x, pass), logits),

@@ -176,8 +176,7 @@ public sealed class MixLoraDynamicRouter : Router, IRewirable
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var factor = MixLora.JitterFor(x, _options.Jitter, pass, Context.Path);
-        var logits = Score(factor is null ? x : x * factor, _weight, LogitOffset);
-        var probabilities = logits.softmax(-1);
+        var (logits, probabilities) = Softmax(factor is null ? x : x * factor, _weight, LogitOffset);
         var selected = Selection.NucleusMask(probabilities, _options.TopP, 1, keepsCrossing: true);
         return new(Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits)
         {

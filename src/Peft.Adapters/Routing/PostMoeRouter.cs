@@ -82,8 +82,7 @@ public sealed class PostMoeRouter : Router
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight);
-        var p = logits.softmax(-1);
+        var (logits, p) = Softmax(x, _weight);
         var selected = pass.Drops ? WithFamily(p, FamilyOfTokens(x, pass), _options.TopK)
             : Selection.TopMask(p, _options.TopK);
         return new RoutingDecision(Selection.Gates(p, selected, _options.Normalize), selected, p, logits);

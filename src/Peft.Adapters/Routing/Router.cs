@@ -109,6 +109,16 @@ public abstract class Router : Layer
     /// <remarks>Shapes: x [.., D], gate [E, D], offset [E] or null → [N, E].</remarks>
     protected static Tensor Score(Tensor x, Tensor gate, Tensor? offset) =>
         offset is null ? Score(x, gate) : Score(x, gate) + offset;
+
+    /// <summary>The same and its softmax.</summary>
+    /// <remarks>Shapes: x [.., D], gate [E, D], offset [E] or null → [N, E] each.</remarks>
+    protected static (Tensor Logits, Tensor Probabilities) Softmax(Tensor x, Tensor gate, Tensor? offset = null)
+    {
+        if (offset is null)
+            return Fused.router_softmax(x, gate);
+        var logits = Score(x, gate, offset);
+        return (logits, logits.softmax(-1));
+    }
 }
 
 /// <summary>A router whose logits can be moved by one number an expert, the same for every token.</summary>

@@ -49,8 +49,7 @@ public sealed class SoftRouter : Router, IRewirable
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight, LogitOffset);
-        var probabilities = logits.softmax(-1);
+        var (logits, probabilities) = Softmax(x, _weight, LogitOffset);
         return new RoutingDecision(
             probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
     }

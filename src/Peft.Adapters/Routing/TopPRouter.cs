@@ -59,8 +59,7 @@ public sealed class TopPRouter : Router, IRewirable
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight, LogitOffset);
-        var probabilities = logits.softmax(-1);
+        var (logits, probabilities) = Softmax(x, _weight, LogitOffset);
         var selected = Selection.NucleusMask(probabilities, _options.TopP, 1, keepsCrossing: true);
         return new RoutingDecision(
             Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);

@@ -151,8 +151,7 @@ public sealed class TsallisRouter : Router
     /// <inheritdoc/>
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
-        var logits = Score(x, _weight);
-        var probabilities = logits.softmax(-1);
+        var (logits, probabilities) = Softmax(x, _weight);
         var selected = Select(probabilities, _options);
         return new RoutingDecision(
             Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);

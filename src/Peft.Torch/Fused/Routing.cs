@@ -12,6 +12,18 @@ public static partial class Fused
         return RouterChecks.Serve(x) ? new RouterScoresFunction().Apply(x, weight) : Composed.router_scores(x, weight);
     }
 
+    /// <summary>Scores and their softmax, as one operation.</summary>
+    /// <remarks>Shapes, types, gradient and errors: as <see cref="router_scores"/>, for logits and probabilities [N, E]
+    /// each.</remarks>
+    public static (Tensor Logits, Tensor Probabilities) router_softmax(Tensor x, Tensor weight)
+    {
+        RouterChecks.Check(x, weight);
+        if (!RouterChecks.Serve(x))
+            return Composed.router_softmax(x, weight);
+        var outputs = new RouterSoftmaxFunction().ApplyAll(x, weight);
+        return (outputs[0], outputs[1]);
+    }
+
     /// <summary>Scores, their softmax, and the gates of the k experts with the largest score, as one
     /// operation.</summary>
     /// <remarks>Shapes: x [.., D], weight [E, D] float32, present bool [E] or null gives gates, probabilities and
@@ -123,6 +135,38 @@ internal sealed class RouterScoresFunction : AutogradFunction
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) => gradients[0] is { } slopes
         ? RouterScores.Backward(saved[0]!, saved[1]!, slopes.Dense(), null, null, Needs(0), Needs(1)) : [null, null];
+}
+
+/// <summary>Scores and their softmax on the CPU; inputs x, weight, outputs logits, probabilities.</summary>
+internal sealed unsafe class RouterSoftmaxFunction : AutogradFunction
+{
+    protected override Tensor[] Forward(Tensor?[] inputs)
+    {
+        var (x, weight) = (inputs[0]!, inputs[1]!);
+        var logits = torch.empty([x.numel() / x.size(-1), weight.size(0)], ScalarType.Float32);
+        var p = torch.empty_like(logits);
+        var (n, scores, target) =
+            (weight.size(0), (nint)TensorMemory.Of<float>(logits), (nint)TensorMemory.Of<float>(p));
+        RouterScores.Kernel(x, weight).Forward(logits, null, (begin, end) => SmallRows.Softmax(
+            (float*)scores + begin * n, (float*)target + begin * n, end - begin, n));
+        Save(x, weight, p.alias());
+        return [logits, p];
+    }
+
+    protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
+    {
+        var (p, slopes) = (saved[2]!, torch.zeros(saved[2]!.shape, ScalarType.Float32));
+        var (ofLogits, ofP) = (gradients[0]?.Dense(), gradients[1]?.Dense());
+        var (n, own, target) = (p.size(1), (nint)TensorMemory.Of<float>(p), (nint)TensorMemory.Of<float>(slopes));
+        var (l, d) = ((nint)TensorMemory.Of<float>(ofLogits), (nint)TensorMemory.Of<float>(ofP));
+        return RouterScores.Backward(saved[0]!, saved[1]!, slopes, null, (begin, end) =>
+        {
+            var (at, rows) = (begin * n, end - begin);
+            SmallRows.Add((float*)target + at, d == 0 ? null : (float*)d + at, rows * n);
+            SmallRows.SoftmaxBack((float*)target + at, (float*)own + at, rows, n);
+            SmallRows.Add((float*)target + at, l == 0 ? null : (float*)l + at, rows * n);
+        }, Needs(0), Needs(1));
+    }
 }
 
 /// <summary>Scores, softmax and the gates of the best on the CPU; inputs x, weight, present, outputs gates,
@@ -258,6 +302,12 @@ internal static partial class Composed
 {
     public static Tensor router_scores(Tensor x, Tensor weight) =>
         torch.nn.functional.linear(x.reshape(-1, weight.size(1)).to(ScalarType.Float32), weight);
+
+    public static (Tensor Logits, Tensor Probabilities) router_softmax(Tensor x, Tensor weight)
+    {
+        var logits = router_scores(x, weight);
+        return (logits, logits.softmax(-1));
+    }
 
     public static (Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) topk_softmax(
         Tensor x, Tensor weight, TopKRule rule, Tensor? present)

@@ -84,12 +84,21 @@ internal static unsafe class SmallRows
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Nucleus(float* p, byte* chosen, long rows, int n, float most, int least, bool keepsCrossing)
     {
+        var order = stackalloc int[n];
         for (long i = 0; i < rows; i++, p += n, chosen += n)
         {
+            for (var j = 0; j < n; j++)
+            {
+                var at = j;
+                for (; at > 0 && IsAbove(p[j], p[order[at - 1]]); at--)
+                    order[at] = order[at - 1];
+                order[at] = j;
+            }
+
             var (sum, isOpen) = (0.0, true);
             for (var round = 0; round < n && (isOpen || round < least); round++)
             {
-                var best = BestOf(p, chosen, n);
+                var best = order[round];
                 sum += p[best];
                 var within = isOpen && (float)sum <= most;
                 if (!within && !(isOpen && keepsCrossing) && round >= least)

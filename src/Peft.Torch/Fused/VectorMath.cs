@@ -75,9 +75,8 @@ internal static unsafe class VectorMath
 
     /// <summary>16 values of bfloat16.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> FromBFloat16(ushort* source)
+    public static Vector512<float> FromBFloat16(Vector256<ushort> bits)
     {
-        var bits = Vector256.Load(source);
         var wide = Avx512F.IsSupported
             ? Avx512F.ConvertToVector512UInt32(bits)
             : Vector512.Create(Vector256.WidenLower(bits), Vector256.WidenUpper(bits));
@@ -203,7 +202,32 @@ internal readonly unsafe struct Whole : IPart
 internal readonly unsafe struct Last : IPart
 {
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load<T>(T* source, long left)
+        where T : unmanaged
+    {
+        if (!Avx512BW.VL.IsSupported)
+            return Copied(source, left);
+        if (typeof(T) == typeof(float))
+            return Avx512F.MaskLoad((float*)source, Inside(left).AsSingle(), Vector512<float>.Zero);
+        return VectorMath.FromBFloat16(
+            Avx512BW.VL.MaskLoad((ushort*)source, InsideWords(left), Vector256<ushort>.Zero));
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store<T>(Vector512<float> values, T* target, long left)
+        where T : unmanaged
+    {
+        if (!Avx512BW.VL.IsSupported)
+            Copy(values, target, left);
+        else if (typeof(T) == typeof(float))
+            Avx512F.MaskStore((float*)target, Inside(left).AsSingle(), values);
+        else
+            Avx512BW.VL.MaskStore((ushort*)target, InsideWords(left), VectorMath.ToBFloat16(values));
+    }
+
+    private static Vector512<float> Copied<T>(T* source, long left)
         where T : unmanaged
     {
         var held = stackalloc T[Elements<T>.Count];
@@ -211,14 +235,21 @@ internal readonly unsafe struct Last : IPart
         return Elements<T>.Load(held);
     }
 
-    /// <inheritdoc/>
-    public static void Store<T>(Vector512<float> values, T* target, long left)
+    private static void Copy<T>(Vector512<float> values, T* target, long left)
         where T : unmanaged
     {
         var held = stackalloc T[Elements<T>.Count];
         VectorMath.Store(values, held);
         for (var i = 0; i < left; i++) target[i] = held[i];
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Inside(long left) =>
+        Vector512.LessThan(Vector512.CreateSequence(0, 1), Vector512.Create((int)left));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<ushort> InsideWords(long left) =>
+        Vector256.LessThan(Vector256.CreateSequence((ushort)0, (ushort)1), Vector256.Create((ushort)left));
 }
 
 /// <summary>Elements of float, or of bfloat16 as ushort, sixteen at a time as float32.</summary>
@@ -232,16 +263,15 @@ internal static unsafe class Elements<T>
 
     /// <summary>Sixteen of them.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(T* source) =>
-        typeof(T) == typeof(ushort) ? VectorMath.FromBFloat16((ushort*)source) : Vector512.Load((float*)source);
+    public static Vector512<float> Load(T* source) => typeof(T) == typeof(ushort)
+        ? VectorMath.FromBFloat16(Vector256.Load((ushort*)source)) : Vector512.Load((float*)source);
 
     /// <summary>Rounds as storing would.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Round(Vector512<float> values)
     {
         if (typeof(T) != typeof(ushort)) return values;
-        var rounded = VectorMath.ToBFloat16(values);
-        return VectorMath.FromBFloat16((ushort*)&rounded);
+        return VectorMath.FromBFloat16(VectorMath.ToBFloat16(values));
     }
 
     /// <summary>Shares rows out among the threads: body(first row, end).</summary>

@@ -40,6 +40,27 @@ public sealed class RoutingTests : IDisposable
     }
 
     [Theory]
+    [InlineData(ScalarType.Float32, 8, 64, 1e-5)]
+    [InlineData(ScalarType.Float32, 21, 70, 1e-5)]
+    [InlineData(ScalarType.BFloat16, 5, 64, 0.004)]
+    public void Scores_and_their_softmax_are_those_of_the_product_with_gradients_through_one_or_both(
+        ScalarType dtype, int experts, int width, double tolerance) => Check.WithAndWithoutKernels(() =>
+    {
+        foreach (var (ofLogits, ofProbabilities) in new[] { (0.1, 0.0), (0, 1), (0.1, 2) })
+        {
+            Check.Same(t => One(F.router_softmax(t[0], t[1])), t => One(Steps(Scores(Wide(t[0]), Wide(t[1])))),
+                Inputs(dtype, experts, width), tolerance, sameType: false);
+
+            Tensor One((Tensor Logits, Tensor Probabilities) route) => ofLogits == 0
+                ? Wide(route.Probabilities).square() * ofProbabilities
+                : Wide(route.Logits).sin() * ofLogits
+                    + (ofProbabilities == 0 ? 0 : Wide(route.Probabilities).square() * ofProbabilities);
+        }
+
+        static (Tensor, Tensor) Steps(Tensor scores) => (scores, scores.softmax(-1));
+    });
+
+    [Theory]
     [InlineData(ScalarType.Float32, 8, 2, true, 5e-6)]
     [InlineData(ScalarType.Float32, 8, 2, false, 5e-6)]
     [InlineData(ScalarType.Float32, 21, 3, true, 5e-6)]
