@@ -6,6 +6,9 @@ namespace Peft.Models.Layers;
 /// after them, or both.</summary>
 public sealed class DecoderBlock : Layer
 {
+    // Wrapped projections of more rows are better off among operations that all threads share.
+    private const long MostWrappedRows = 16;
+
     private readonly Norm? _beforeAttention;
     private readonly Attention _attention;
     private readonly Norm? _afterAttention;
@@ -42,20 +45,14 @@ public sealed class DecoderBlock : Layer
     /// <summary>The projections, in module order.</summary>
     public IEnumerable<ProjectionSlot> Slots => _slots;
 
-    // Wrappers of more rows are better off among operations that all threads share.
-    private const long MostWrappedRows = 16;
-
     /// <summary>Runs the block without a graph and in place, where there is a kernel for it, and nothing wraps its
     /// projections or there are few rows, as in decoding.</summary>
     /// <remarks>Shapes: hidden [B, T, D], which becomes the block's output.</remarks>
     /// <returns>False where there is not; then nothing was done, and <see cref="Forward"/> is to be called.</returns>
     public bool RunInPlace(Tensor hidden, SequenceContext context, ForwardPass pass, WorkMemory memory)
     {
-        if (!_hasKernel)
-            return false;
-        var wrapped = Array.TrueForAll(_slots, slot => slot.IsPlain) ? null : Wrapped(pass);
-        if (wrapped is not null && (hidden.size(0) * hidden.size(1) > MostWrappedRows || _attention.EmitsMap
-            || !Array.TrueForAll(_slots, slot => slot.Projection.IsRowwise)))
+        var isPlain = Array.TrueForAll(_slots, slot => slot.IsPlain);
+        if (!_hasKernel || !(isPlain || RunsWrapped(hidden)))
             return false;
         var weights = _plain ??= Weights();
         var borders = context.Segments is { } segments ? segments.Borders : default;
@@ -63,8 +60,12 @@ public sealed class DecoderBlock : Layer
             hidden.size(0), weights.Key.Weight.size(0) / weights.HeadSize, hidden.size(1), weights.HeadSize];
         return Fused.decoder_block_(
             hidden, weights, context.Cosines, context.Sines, context.Mask, pass.Cache?.Rooms(_layer, added, hidden),
-            borders, memory, wrapped);
+            borders, memory, isPlain ? null : Wrapped(pass));
     }
+
+    private bool RunsWrapped(Tensor hidden) =>
+        hidden.size(0) * hidden.size(1) <= MostWrappedRows && !_attention.EmitsMap
+        && Array.TrueForAll(_slots, slot => slot.Projection.IsRowwise);
 
     private Func<Tensor, Tensor>?[] Wrapped(ForwardPass pass) => Array.ConvertAll(
         _slots, slot => slot.IsPlain ? null : (Func<Tensor, Tensor>)(x => slot.Forward(x, pass)));

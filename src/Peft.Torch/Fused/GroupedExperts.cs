@@ -136,25 +136,26 @@ internal sealed class GroupedExperts : IExpertProducts
     public GroupedExperts(LowRankShape shape, ExpertGroups inputs, ExpertGroups outputs) =>
         (_shape, _inputs, _outputs) = (shape, inputs, outputs);
 
-    private GroupedExperts(LowRankShape shape, ExpertGroups groups, bool isFew)
+    private GroupedExperts(LowRankShape shape, ExpertGroups groups, bool isFew = false)
         : this(shape, groups, groups) => _isFew = isFew;
 
-    /// <summary>The products of the selected gates [N, G], or of one expert without a gate, where this is the faster
-    /// way; else null.</summary>
+    /// <summary>The products of the selected gates [N, G], of all where rows are few, or of one expert without a gate,
+    /// where this is the faster way; else null.</summary>
     public static GroupedExperts? Of(LowRankShape shape, Tensor? gates, Tensor? selected, ScalarType type)
     {
-        var isFew = FewRows<float, float>.Serves(shape.Rows);
-        if (!GroupedKernel.Serves(shape, type) || (shape.Rows < FewestRows && !isFew))
+        if (!GroupedKernel.Serves(shape, type))
             return null;
-        if (isFew)
-            return new GroupedExperts(shape, Groups(shape, selected), isFew);
+        if (FewRows<float, float>.Serves(shape.Rows))
+            return new GroupedExperts(shape, Groups(shape, selected), isFew: true);
+        if (shape.Rows < FewestRows)
+            return null;
         if (gates is null && shape.Ranks <= MostAlone)
-            return new GroupedExperts(shape, Groups(shape, null), isFew);
+            return new GroupedExperts(shape, Groups(shape, null));
         if (selected is null)
             return null;
         var groups = Groups(shape, selected);
         var most = type == ScalarType.BFloat16 && Gemm.HasFastBFloat16 ? MostBFloat16 : MostSingle;
-        return groups.Pairs <= most * shape.Rows * shape.Gates ? new GroupedExperts(shape, groups, isFew) : null;
+        return groups.Pairs <= most * shape.Rows * shape.Gates ? new GroupedExperts(shape, groups) : null;
     }
 
     private static unsafe ExpertGroups Groups(LowRankShape shape, Tensor? selected)

@@ -161,10 +161,9 @@ internal sealed unsafe class RouterSoftmaxFunction : AutogradFunction
         var (l, d) = ((nint)TensorMemory.Of<float>(ofLogits), (nint)TensorMemory.Of<float>(ofP));
         return RouterScores.Backward(saved[0]!, saved[1]!, slopes, null, (begin, end) =>
         {
-            var (at, rows) = (begin * n, end - begin);
-            SmallRows.Add((float*)target + at, d == 0 ? null : (float*)d + at, rows * n);
-            SmallRows.SoftmaxBack((float*)target + at, (float*)own + at, rows, n);
-            SmallRows.Add((float*)target + at, l == 0 ? null : (float*)l + at, rows * n);
+            var at = begin * n;
+            SmallRows.SoftmaxBack((float*)target + at, (float*)own + at, d == 0 ? null : (float*)d + at,
+                l == 0 ? null : (float*)l + at, end - begin, n);
         }, Needs(0), Needs(1));
     }
 }
@@ -237,9 +236,8 @@ internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : AutogradFuncti
                     rule.Normalize, (float)rule.Epsilon);
             }
 
-            SmallRows.Add((float*)result, d == 0 ? null : (float*)d + at, rows * n);
-            SmallRows.SoftmaxBack((float*)result, (float*)own, rows, n);
-            SmallRows.Add((float*)result, l == 0 ? null : (float*)l + at, rows * n);
+            SmallRows.SoftmaxBack((float*)result, (float*)own, d == 0 ? null : (float*)d + at,
+                l == 0 ? null : (float*)l + at, rows, n);
             if (!_isPlain)
             {
                 SmallRows.LogitsBack((float*)raw + at, (byte*)there, rule.Score == RouterScore.Magnitude,

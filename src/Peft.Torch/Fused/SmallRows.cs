@@ -9,6 +9,9 @@ namespace Peft.Torch.Fused;
 /// end.</summary>
 internal static unsafe class SmallRows
 {
+    /// <summary>Numbers of a row that are sorted by insertion; more take the square of their number.</summary>
+    public const int MostInserted = 64;
+
     public static bool Serve(Tensor values) =>
         Kernels.Enabled && values.dim() == 2 && values.device_type == DeviceType.CPU
         && values.dtype == ScalarType.Float32 && values.numel() > 0;
@@ -84,10 +87,11 @@ internal static unsafe class SmallRows
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Nucleus(float* p, byte* chosen, long rows, int n, float most, int least, bool keepsCrossing)
     {
-        var order = stackalloc int[n];
+        var order = stackalloc int[MostInserted];
+        var isSorted = n <= MostInserted;
         for (long i = 0; i < rows; i++, p += n, chosen += n)
         {
-            for (var j = 0; j < n; j++)
+            for (var j = 0; isSorted && j < n; j++)
             {
                 var at = j;
                 for (; at > 0 && IsAbove(p[j], p[order[at - 1]]); at--)
@@ -98,7 +102,7 @@ internal static unsafe class SmallRows
             var (sum, isOpen) = (0.0, true);
             for (var round = 0; round < n && (isOpen || round < least); round++)
             {
-                var best = order[round];
+                var best = isSorted ? order[round] : BestOf(p, chosen, n);
                 sum += p[best];
                 var within = isOpen && (float)sum <= most;
                 if (!within && !(isOpen && keepsCrossing) && round >= least)
@@ -146,7 +150,16 @@ internal static unsafe class SmallRows
         }
     }
 
-    public static void Add(float* target, float* added, long count)
+    /// <summary>The same from what p was made into, whose gradient the slopes hold, p itself and the logits; null where
+    /// nothing came back.</summary>
+    public static void SoftmaxBack(float* slopes, float* p, float* ofP, float* ofLogits, long rows, long n)
+    {
+        Add(slopes, ofP, rows * n);
+        SoftmaxBack(slopes, p, rows, n);
+        Add(slopes, ofLogits, rows * n);
+    }
+
+    private static void Add(float* target, float* added, long count)
     {
         if (added != null)
             TensorPrimitives.Add(new Span<float>(target, (int)count), new Span<float>(added, (int)count),
@@ -329,7 +342,7 @@ internal static unsafe class SparseRows
     // By insertion: rows are short. What is no number stands before all.
     private static void SortDown(float* values, float* sorted, int n)
     {
-        if (n > 64)
+        if (n > SmallRows.MostInserted)
         {
             var all = new Span<float>(sorted, n);
             new Span<float>(values, n).CopyTo(all);
