@@ -67,3 +67,30 @@ internal sealed class AttentionBlocks
         }
     }
 }
+
+/// <summary>Who sees whom in a block, both counted from its first: queries [first, end) of a key, keys [first, end) of
+/// a query. Both borders only grow.</summary>
+internal readonly struct Sight(AttentionBlock block, AttentionOptions options)
+{
+    // Key j is the own one of query j - Diagonal.
+    private readonly long _diagonal = options.Offset + block.Start - block.Low;
+
+    /// <summary>Queries of the block.</summary>
+    public long Count => block.Count;
+
+    /// <summary>Keys of the block.</summary>
+    public long Keys => block.High - block.Low;
+
+    /// <summary>The first query that sees a key.</summary>
+    public long First(long key) => options.Causal ? Math.Max(0, key - _diagonal) : 0;
+
+    /// <summary>The end of the queries that see a key.</summary>
+    public long End(long key) =>
+        options.Window > 0 ? Math.Min(Count, key - _diagonal + options.Window) : Count;
+
+    /// <summary>The first key that a query sees.</summary>
+    public long FirstKey(long query) => block.First(options, block.Start + query) - block.Low;
+
+    /// <summary>The end of the keys that a query sees.</summary>
+    public long EndKey(long query) => block.Last(options, block.Start + query) - block.Low;
+}

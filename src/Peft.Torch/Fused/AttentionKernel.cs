@@ -14,11 +14,6 @@ internal sealed unsafe class AttentionKernel<T, W>
     // What is not worth another thread: some 20 microseconds, of multiply-adds and of products, each a call.
     private const long SmallWork = 1 << 20, Call = 1 << 15;
 
-    // Fewer queries are not worth keys that are turned.
-    private const long FewestBlocked = 16;
-
-    private static readonly long Lanes = RowMath<W>.Lanes;
-
     private readonly AttentionOptions _options;
     private readonly AttentionBlocks _blocks;
     private readonly Heads<T> _q, _k, _v;
@@ -26,7 +21,7 @@ internal sealed unsafe class AttentionKernel<T, W>
     private readonly long[] _maskSteps = [];
     private readonly long _batch, _heads, _keyHeads, _groups, _queries, _keys, _headSize, _valueSize;
     private readonly W _scale, _cap;
-    private readonly bool _isBlocked;
+    private readonly AttentionInColumns<T>? _columns;
 
     // What the pointers lie in must outlive the kernel; the mask is one of AttentionFunction.WholeMask.
     public AttentionKernel(
@@ -37,8 +32,9 @@ internal sealed unsafe class AttentionKernel<T, W>
         _groups = _heads / _keyHeads;
         _options = options;
         (_scale, _cap) = (W.CreateTruncating(options.Scale), W.CreateTruncating(options.Softcap));
-        _isBlocked = BlockProducts.Serves<T>(_headSize, _valueSize);
         _blocks = new AttentionBlocks(_batch, _queries, _keys, options);
+        if (AttentionInColumns<T>.Serves(shape, _blocks, mask))
+            _columns = new(q, k, v, shape, options, _blocks);
         if (mask is null)
             return;
         _mask = TensorMemory.Of<W>(mask);
@@ -55,36 +51,38 @@ internal sealed unsafe class AttentionKernel<T, W>
     public void Forward(Tensor mixed, Tensor lse) => Forward(new Heads<T>(mixed), TensorMemory.Of<W>(lse));
 
     /// <summary>The same into memory.</summary>
-    public void Forward(Heads<T> target, W* sums) => Threads.Share(_heads * _blocks.Count, tasks =>
+    public void Forward(Heads<T> target, W* sums)
+    {
+        var work = _heads * ((_blocks.Count * Call) + (_batch * _queries * _keys * (_headSize + _valueSize)));
+        if (_columns is not null)
+            _columns.Forward(target, (float*)sums, alone: work < SmallWork);
+        else
+            ForwardRows(target, sums, alone: work < SmallWork);
+    }
+
+    private void ForwardRows(Heads<T> target, W* sums, bool alone) => Threads.Share(_heads * _blocks.Count, tasks =>
     {
         using var work = new AttentionScratch<T, W>(
-            RowMath<W>.Stride(_blocks.Widest), _keys, (_headSize, _valueSize), 1, _isBlocked);
+            RowMath<W>.Stride(_blocks.Widest), _keys, (_headSize, _valueSize), 1);
         while (tasks.Next(out var task))
         {
             var block = _blocks[(int)(task % _blocks.Count)];
             ForwardBlock(block, task / _blocks.Count, work, target, sums);
         }
-    }, alone: _heads * ((_blocks.Count * Call) + (_batch * _queries * _keys * (_headSize + _valueSize))) < SmallWork);
+    }, alone);
 
     private void ForwardBlock(AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> target, W* sums)
     {
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         var lses = sums + (b * _heads + h) * _queries;
-        var isBlocked = _isBlocked && count >= FewestBlocked;
-        if (isBlocked)
-        {
-            BlockProducts.Transpose(
-                (float*)_k.Row(b, kv, low), _k.Step, n, _headSize, (float*)work.KeyColumns, work.KeyStep);
-        }
         T* q = _q.Row(b, h, start), k = _k.Row(b, kv, low), v = _v.Row(b, kv, low);
         var isFew = typeof(W) == typeof(float) && FewRows<T, T>.Mixes(count, _valueSize);
         if (isFew)
             FewRows<T, T>.Dots(
                 count, n, _headSize, float.CreateTruncating(_scale), q, _q.Step, k, _k.Step, (float*)work.Scores, step);
         else
-            Dots(isBlocked, count, n, _headSize, _scale, q, _q.Step, k, _k.Step, work.KeyColumns, work.KeyStep,
-                work.Scores, step);
+            Dots(count, n, _headSize, _scale, q, _q.Step, k, _k.Step, work.Scores, step);
         for (var i = start; i < start + count; i++)
         {
             var (first, last) = (block.First(_options, i), block.Last(_options, i));
@@ -97,7 +95,7 @@ internal sealed unsafe class AttentionKernel<T, W>
         if (isFew)
             FewRows<T, T>.Mix(count, _valueSize, n, work.P, step, v, _v.Step, (float*)work.Sums, _valueSize);
         else
-            Multiply(isBlocked, false, count, _valueSize, n, work.P, step, v, _v.Step, W.Zero, work.Sums);
+            Multiply(false, count, _valueSize, n, work.P, step, v, _v.Step, W.Zero, work.Sums);
         Store(work.Sums, n == 0 ? 0 : count, _valueSize, target.Row(b, h, start), target.Step);
         for (var i = 0; n == 0 && i < count; i++)
             new Span<T>(target.Row(b, h, start + i), (int)_valueSize).Clear();
@@ -109,22 +107,20 @@ internal sealed unsafe class AttentionKernel<T, W>
         var outer = new Heads<T>(gradient);
         var (queries, keys, values) = (new Heads<T>(dq), new Heads<T>(dk), new Heads<T>(dv));
         var sums = TensorMemory.Of<W>(lse);
+        if (_columns is not null)
+        {
+            _columns.Backward(outer, (float*)sums, queries, keys, values);
+            return;
+        }
         // One task owns one key head, so that no two add to the same dk and dv.
         Threads.Share(_batch * _keyHeads, tasks =>
         {
             using var work = new AttentionScratch<T, W>(
-                RowMath<W>.Stride(_blocks.Widest), _keys, (_headSize, _valueSize), 2, _isBlocked);
+                RowMath<W>.Stride(_blocks.Widest), _keys, (_headSize, _valueSize), 2);
             while (tasks.Next(out var task))
             {
                 var (b, kv) = (task / _keyHeads, task % _keyHeads);
                 work.ClearKeys();
-                if (_isBlocked)
-                {
-                    BlockProducts.Transpose(
-                        (float*)_k.Row(b, kv, 0), _k.Step, _keys, _headSize, (float*)work.KeyColumns, work.KeyStep);
-                    BlockProducts.Transpose(
-                        (float*)_v.Row(b, kv, 0), _v.Step, _keys, _valueSize, (float*)work.ValueColumns, work.KeyStep);
-                }
                 for (var h = kv * _groups; h < (kv + 1) * _groups; h++)
                 {
                     var (begin, end) = _blocks.OfRow(b);
@@ -145,49 +141,24 @@ internal sealed unsafe class AttentionKernel<T, W>
             return;
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         T* q = _q.Row(b, h, start), k = _k.Row(b, kv, low), v = _v.Row(b, kv, low), d = outer.Row(b, h, start);
-        Dots(_isBlocked, count, n, _headSize, _scale, q, _q.Step, k, _k.Step, work.KeyColumns + low, work.KeyStep,
-            work.Scores, step);
-        Dots(_isBlocked, count, n, _valueSize, W.One, d, outer.Step, v, _v.Step, work.ValueColumns + low, work.KeyStep,
-            work.Gradients, step);
+        Dots(count, n, _headSize, _scale, q, _q.Step, k, _k.Step, work.Scores, step);
+        Dots(count, n, _valueSize, W.One, d, outer.Step, v, _v.Step, work.Gradients, step);
         ScoresBack(block, h, work, step, sums + (b * _heads + h) * _queries);
-        Multiply(_isBlocked, false, count, _headSize, n, work.Ds, step, k, _k.Step, W.Zero, work.Sums);
+        Multiply(false, count, _headSize, n, work.Ds, step, k, _k.Step, W.Zero, work.Sums);
         Store(work.Sums, count, _headSize, dq.Row(b, h, start), dq.Step);
-        Multiply(_isBlocked, true, n, _headSize, count, work.Ds, step, q, _q.Step, W.One, work.Keys + low * _headSize);
-        Multiply(
-            _isBlocked, true, n, _valueSize, count, work.P, step, d, outer.Step, W.One, work.Values + low * _valueSize);
+        Multiply(true, n, _headSize, count, work.Ds, step, q, _q.Step, W.One, work.Keys + low * _headSize);
+        Multiply(true, n, _valueSize, count, work.P, step, d, outer.Step, W.One, work.Values + low * _valueSize);
     }
 
-    // Scores [m, n], with room for whole vectors behind n: alpha times rows of a with rows of b, which lie a second
-    // time as columns where products are blocked.
+    // Scores [m, n]: alpha times rows of a with rows of b.
     private static void Dots(
-        bool isBlocked, long m, long n, long k, W alpha, T* a, long aStep, T* b, long bStep, T* columns,
-        long columnStep, W* scores, long step)
-    {
-        if (!isBlocked)
-        {
-            Gemm.Multiply(false, true, m, n, k, alpha, a, aStep, b, bStep, W.Zero, scores, step);
-            return;
-        }
-
-        BlockProducts.Multiply(
-            m, (n + Lanes - 1) / Lanes * Lanes, k, (float*)a, aStep, 1, (float*)columns, columnStep,
-            float.CreateTruncating(alpha), false, (float*)scores, step);
-    }
+        long m, long n, long k, W alpha, T* a, long aStep, T* b, long bStep, W* scores, long step) =>
+        Gemm.Multiply(false, true, m, n, k, alpha, a, aStep, b, bStep, W.Zero, scores, step);
 
     // target [m, n] = op(a) b + beta * itself.
     private static void Multiply(
-        bool isBlocked, bool transposed, long m, long n, long k, T* a, long aStep, T* b, long bStep, W beta, W* target)
-    {
-        if (!isBlocked)
-        {
-            Gemm.Multiply(transposed, false, m, n, k, W.One, a, aStep, b, bStep, beta, target, n);
-            return;
-        }
-
-        var (row, term) = transposed ? (1L, aStep) : (aStep, 1L);
-        BlockProducts.Multiply(
-            m, n, k, (float*)a, row, term, (float*)b, bStep, 1, beta != W.Zero, (float*)target, n);
-    }
+        bool transposed, long m, long n, long k, T* a, long aStep, T* b, long bStep, W beta, W* target) =>
+        Gemm.Multiply(transposed, false, m, n, k, W.One, a, aStep, b, bStep, beta, target, n);
 
     private void ScoresBack(AttentionBlock block, long h, AttentionScratch<T, W> work, long step, W* lses)
     {
@@ -230,33 +201,21 @@ internal sealed unsafe class AttentionScratch<T, W> : IDisposable
     private readonly Scratch<T> _narrow;
     private readonly long _keySums;
 
-    /// <summary>Room for one pass, or two for backward; for keys and values as columns where products are
-    /// blocked.</summary>
-    public AttentionScratch(long step, long keys, (long Head, long Value) sizes, int passes, bool isBlocked)
+    /// <summary>Room for one pass, or two for backward.</summary>
+    public AttentionScratch(long step, long keys, (long Head, long Value) sizes, int passes)
     {
         var (block, width) = (BlockRows * step, Math.Max(sizes.Head, sizes.Value));
-        KeyStep = passes == 2 ? RowMath<W>.Stride(keys) : step;
-        var columns = isBlocked ? KeyStep * width : 0;
         _keySums = passes == 2 ? keys * width : 0;
-        _wide = new Scratch<W>(passes * (block + columns) + BlockRows * width + 2 * _keySums);
+        _wide = new Scratch<W>(passes * block + BlockRows * width + 2 * _keySums);
         _narrow = new Scratch<T>(sizeof(T) == sizeof(W) ? 0 : passes * block);
         Scores = _wide.Pointer;
         Gradients = Scores + (passes - 1) * block;
         Sums = Scores + passes * block;
-        KeyColumns = (T*)(Sums + BlockRows * width);
-        ValueColumns = KeyColumns + (passes - 1) * columns;
-        Keys = (W*)(KeyColumns + passes * columns);
+        Keys = Sums + BlockRows * width;
         Values = Keys + _keySums;
         P = sizeof(T) == sizeof(W) ? (T*)Scores : _narrow.Pointer;
         Ds = sizeof(T) == sizeof(W) ? (T*)Gradients : P + (passes - 1) * block;
     }
-
-    public T* KeyColumns { get; }
-
-    public T* ValueColumns { get; }
-
-    /// <summary>Keys from one column to the next.</summary>
-    public long KeyStep { get; }
 
     public W* Scores { get; }
 

@@ -4,12 +4,15 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Peft.Torch.Fused;
 
-/// <summary>Small products of float32: four rows by four vectors at a time, factors read where they lie. MKL copies
-/// them first, which costs as much as the product. Each entry is one sum in the order of its terms, wherever a block
-/// begins: it is the same bits each time.</summary>
+/// <summary>Small products of float32: six rows (four where they are gathered) by four vectors at a time, factors read
+/// where they lie. MKL copies them first, which costs as much as the product. Each entry is one sum in the order of its
+/// terms, wherever a block begins: it is the same bits each time.</summary>
 internal static unsafe class BlockProducts
 {
     /// <summary>Rows that are made at once.</summary>
+    public const int Six = 6;
+
+    /// <summary>Rows that are made at once where they do not follow one another.</summary>
     public const int Four = 4;
 
     /// <summary>Columns that are made at once, where there are so many.</summary>
@@ -17,11 +20,6 @@ internal static unsafe class BlockProducts
 
     /// <summary>Columns are whole vectors.</summary>
     public const int Lanes = 16;
-
-    /// <summary>Whether blocks of so wide heads are multiplied here.</summary>
-    public static bool Serves<T>(long headSize, long valueSize) =>
-        typeof(T) == typeof(float) && Vector512.IsHardwareAccelerated && headSize % Lanes == 0
-        && valueSize % Lanes == 0;
 
     /// <summary>c [m, n] = alpha * a b, or what is in c plus that; rows of n are whole vectors.</summary>
     /// <param name="m">Rows.</param>
@@ -40,21 +38,31 @@ internal static unsafe class BlockProducts
         long m, long n, long k, float* a, long aRow, long aTerm, float* b, long bStep, float alpha, bool adds, float* c,
         long cStep)
     {
-        for (long j = 0, width; j < n; j += width)
+        for (long i = 0; i < m; i += Six)
+            SixRows(Math.Min(Six, m - i), n, k, a + i * aRow, aRow, aTerm, b, bStep, alpha, adds, c + i * cStep, cStep);
+    }
+
+    /// <summary>Up to six rows of a product, as <see cref="Multiply"/>.</summary>
+    public static void SixRows(
+        long rows, long n, long k, float* a, long aRow, long aTerm, float* b, long bStep, float alpha, bool adds,
+        float* c, long cStep)
+    {
+        long j = 0;
+        for (; j + Wide <= n; j += Wide)
+            SixBy<FourVectors>(rows, k, a, aRow, aTerm, b + j, bStep, alpha, adds, c + j, cStep);
+        if (j + Wide / 2 <= n)
         {
-            width = WidthAt(j, n);
-            for (long i = 0; i < m; i += Four)
-            {
-                Tile(width, k, RowsFrom(a + i * aRow, aRow, m - i), aTerm, b + j, bStep, alpha, adds,
-                    RowsFrom(c + i * cStep + j, cStep, m - i));
-            }
+            SixBy<TwoVectors>(rows, k, a, aRow, aTerm, b + j, bStep, alpha, adds, c + j, cStep);
+            j += Wide / 2;
         }
+        if (j < n)
+            SixBy<OneVector>(rows, k, a, aRow, aTerm, b + j, bStep, alpha, adds, c + j, cStep);
     }
 
     /// <summary>How wide the tile from column j on is.</summary>
     public static long WidthAt(long j, long n) => j + Wide <= n ? Wide : Lanes;
 
-    /// <summary>Up to four rows of a product, <see cref="Wide"/> or <see cref="Lanes"/> columns; as
+    /// <summary>Up to four gathered rows of a product, <see cref="Wide"/> or <see cref="Lanes"/> columns; as
     /// <see cref="Multiply"/>.</summary>
     public static void Tile(
         long width, long k, FourRows a, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows c)
@@ -64,9 +72,6 @@ internal static unsafe class BlockProducts
         else
             FourByOne(k, a, aTerm, b, bStep, alpha, adds, c);
     }
-
-    private static FourRows RowsFrom(float* first, long step, long left) =>
-        new(first, left > 1 ? step : 0, left > 2 ? 2 * step : 0, left > 3 ? 3 * step : 0);
 
     /// <summary>target [columns, step] = the transpose of rows [n, columns]; columns a multiple of four.</summary>
     /// <remarks>A line of the cache's worth of columns at a time: in a large matrix every other line would be fetched
@@ -100,6 +105,83 @@ internal static unsafe class BlockProducts
                 for (var j = begin; j < end; j++)
                     target[j * step + i] = rows[i * rowStep + j];
             }
+        }
+    }
+
+    // A row that is missing is computed as the first, and not stored. Where V has fewer than four vectors, what belongs
+    // to the others is not compiled.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SixBy<V>(
+        long rows, long k, float* a, long aRow, long aTerm, float* b, long bStep, float alpha, bool adds, float* c,
+        long cStep)
+        where V : struct, IVectors
+    {
+        long a1 = rows > 1 ? aRow : 0, a2 = rows > 2 ? 2 * aRow : 0, a3 = rows > 3 ? 3 * aRow : 0;
+        long a4 = rows > 4 ? 4 * aRow : 0, a5 = rows > 5 ? 5 * aRow : 0;
+        Vector512<float> p0 = default, p1 = default, p2 = default, p3 = default;
+        Vector512<float> q0 = default, q1 = default, q2 = default, q3 = default;
+        Vector512<float> r0 = default, r1 = default, r2 = default, r3 = default;
+        Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
+        Vector512<float> t0 = default, t1 = default, t2 = default, t3 = default;
+        Vector512<float> u0 = default, u1 = default, u2 = default, u3 = default;
+        for (; k > 0; k--, a += aTerm, b += bStep)
+        {
+            Vector512<float> v0 = Vector512.Load(b), v1 = default, v2 = default, v3 = default;
+            if (V.Count > 1)
+                v1 = Vector512.Load(b + 16);
+            if (V.Count > 2)
+                (v2, v3) = (Vector512.Load(b + 32), Vector512.Load(b + 48));
+            Add<V>(a[0], v0, v1, v2, v3, ref p0, ref p1, ref p2, ref p3);
+            Add<V>(a[a1], v0, v1, v2, v3, ref q0, ref q1, ref q2, ref q3);
+            Add<V>(a[a2], v0, v1, v2, v3, ref r0, ref r1, ref r2, ref r3);
+            Add<V>(a[a3], v0, v1, v2, v3, ref s0, ref s1, ref s2, ref s3);
+            Add<V>(a[a4], v0, v1, v2, v3, ref t0, ref t1, ref t2, ref t3);
+            Add<V>(a[a5], v0, v1, v2, v3, ref u0, ref u1, ref u2, ref u3);
+        }
+
+        Store<V>(p0, p1, p2, p3, alpha, adds, c);
+        if (rows > 1)
+            Store<V>(q0, q1, q2, q3, alpha, adds, c + cStep);
+        if (rows > 2)
+            Store<V>(r0, r1, r2, r3, alpha, adds, c + 2 * cStep);
+        if (rows > 3)
+            Store<V>(s0, s1, s2, s3, alpha, adds, c + 3 * cStep);
+        if (rows > 4)
+            Store<V>(t0, t1, t2, t3, alpha, adds, c + 4 * cStep);
+        if (rows > 5)
+            Store<V>(u0, u1, u2, u3, alpha, adds, c + 5 * cStep);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Add<V>(
+        float factor, Vector512<float> v0, Vector512<float> v1, Vector512<float> v2, Vector512<float> v3,
+        ref Vector512<float> sum0, ref Vector512<float> sum1, ref Vector512<float> sum2, ref Vector512<float> sum3)
+        where V : struct, IVectors
+    {
+        var f = Vector512.Create(factor);
+        sum0 = Vector512.FusedMultiplyAdd(f, v0, sum0);
+        if (V.Count > 1)
+            sum1 = Vector512.FusedMultiplyAdd(f, v1, sum1);
+        if (V.Count > 2)
+        {
+            sum2 = Vector512.FusedMultiplyAdd(f, v2, sum2);
+            sum3 = Vector512.FusedMultiplyAdd(f, v3, sum3);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Store<V>(
+        Vector512<float> v0, Vector512<float> v1, Vector512<float> v2, Vector512<float> v3, float alpha, bool adds,
+        float* c)
+        where V : struct, IVectors
+    {
+        Store(v0, alpha, adds, c);
+        if (V.Count > 1)
+            Store(v1, alpha, adds, c + 16);
+        if (V.Count > 2)
+        {
+            Store(v2, alpha, adds, c + 32);
+            Store(v3, alpha, adds, c + 48);
         }
     }
 
@@ -206,4 +288,25 @@ internal readonly unsafe struct FourRows(float* first, long second, long third, 
 
     private static long Offset(ReadOnlySpan<int> rows, int i, long step) =>
         i < rows.Length ? (rows[i] - rows[0]) * step : 0;
+}
+
+/// <summary>How many vectors of columns a block has.</summary>
+internal interface IVectors
+{
+    static abstract int Count { get; }
+}
+
+internal readonly struct FourVectors : IVectors
+{
+    public static int Count => 4;
+}
+
+internal readonly struct TwoVectors : IVectors
+{
+    public static int Count => 2;
+}
+
+internal readonly struct OneVector : IVectors
+{
+    public static int Count => 1;
 }

@@ -21,7 +21,9 @@ internal static unsafe class VectorMath
     private static Vector512<float> Exp(Vector512<float> x)
     {
         const float Low = -87.33654f, High = 88.37626f, RoundsToWhole = 12582912.0f;   // 1.5 * 2^23
-        var bounded = Vector512.Min(Vector512.Max(x, Vector512.Create(Low)), Vector512.Create(High));
+        // The processor's own give the right-hand one where it is no number; Min and Max look for that themselves.
+        var bounded = Vector512.MinNative(
+            Vector512.Create(High), Vector512.MaxNative(Vector512.Create(Low), x));
         var shifted = Vector512.FusedMultiplyAdd(
             bounded, Vector512.Create(1.44269504088896341f), Vector512.Create(RoundsToWhole));
         var whole = shifted - Vector512.Create(RoundsToWhole);

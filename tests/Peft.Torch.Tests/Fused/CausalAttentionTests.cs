@@ -58,26 +58,58 @@ public sealed class CausalAttentionTests : IDisposable
         });
 
     [Theory]
-    [InlineData(ScalarType.Float32, 200, null, 3e-6)]
-    [InlineData(ScalarType.Float32, 130, 70L, 3e-6)]
-    [InlineData(ScalarType.Float32, 64, 10L, 3e-6)]
-    [InlineData(ScalarType.BFloat16, 70, null, 0.03)]
-    [InlineData(ScalarType.Float16, 70, null, 0.004)]
+    [InlineData(ScalarType.Float32, 200, 16, null, null, true, 3e-6)]
+    [InlineData(ScalarType.Float32, 130, 16, 70L, null, true, 3e-6)]
+    [InlineData(ScalarType.Float32, 64, 16, 10L, null, true, 3e-6)]
+    [InlineData(ScalarType.Float32, 150, 48, 30L, 1.5, true, 6e-6)]
+    [InlineData(ScalarType.Float32, 100, 80, null, 2.0, false, 8e-6)]
+    [InlineData(ScalarType.Float32, 97, 112, 20L, null, false, 1e-5)]
+    [InlineData(ScalarType.Float32, 17, 20, null, 1.5, true, 3e-6)]
+    [InlineData(ScalarType.Float64, 130, 16, 70L, 1.5, true, 1e-12)]
+    [InlineData(ScalarType.BFloat16, 70, 16, null, null, true, 0.03)]
+    [InlineData(ScalarType.BFloat16, 200, 32, 140L, 1.5, true, 0.03)]
+    [InlineData(ScalarType.BFloat16, 500, 16, null, null, true, 0.03)]
+    [InlineData(ScalarType.Float16, 70, 16, null, null, true, 0.004)]
     public void Several_blocks_of_transposed_heads_give_the_composed_result(
-        ScalarType dtype, long length, long? window, double tolerance)
+        ScalarType dtype, long length, long size, long? window, double? softcap, bool causal, double tolerance)
     {
         Tensor[] inputs =
         [
-            Check.Leaf(_random, dtype, 2, length, 4, 16), Check.Leaf(_random, dtype, 2, length, 2, 16),
-            Check.Leaf(_random, dtype, 2, length, 2, 16),
+            Check.Leaf(_random, dtype, 2, length, 4, size), Check.Leaf(_random, dtype, 2, length, 2, size),
+            Check.Leaf(_random, dtype, 2, length, 2, size),
         ];
+        var wide = dtype == ScalarType.Float64 ? dtype : ScalarType.Float32;
         Check.Same(
             t => F.causal_attention(
-                t[0].transpose(1, 2), t[1].transpose(1, 2), t[2].transpose(1, 2), null, Scale, window: window),
+                t[0].transpose(1, 2), t[1].transpose(1, 2), t[2].transpose(1, 2), null, Scale, causal, window: window,
+                softcap: softcap),
             t => Composed(
-                t[0].transpose(1, 2).to(ScalarType.Float32), t[1].transpose(1, 2).to(ScalarType.Float32), t[2]
-                .transpose(1, 2).to(ScalarType.Float32), null, true, 0, window, null)
-                .to(dtype), inputs, tolerance);
+                t[0].transpose(1, 2).to(wide), t[1].transpose(1, 2).to(wide), t[2].transpose(1, 2).to(wide), null,
+                causal, 0, window, softcap).to(dtype), inputs, tolerance);
+    }
+
+    // Query i sees keys [i - 1, i + 15) of twenty: the first 21 see some.
+    [Theory]
+    [InlineData(ScalarType.Float32, 16, 3e-6)]
+    [InlineData(ScalarType.Float32, 12, 3e-6)]
+    [InlineData(ScalarType.BFloat16, 16, 0.03)]
+    public void Queries_behind_the_window_give_zeros_and_no_gradient(ScalarType dtype, long size, double tolerance)
+    {
+        Tensor[] inputs =
+        [
+            Check.Leaf(_random, dtype, 1, 2, 80, size), Check.Leaf(_random, dtype, 1, 2, 20, size),
+            Check.Leaf(_random, dtype, 1, 2, 20, size),
+        ];
+        var mixed = F.causal_attention(inputs[0], inputs[1], inputs[2], null, Scale, queryOffset: 14, window: 16);
+        var seeing = F.causal_attention(
+            inputs[0].narrow(2, 0, 21), inputs[1], inputs[2], null, Scale, queryOffset: 14, window: 16);
+        Check.Near(mixed.narrow(2, 0, 21), seeing, tolerance);
+        Check.Near(mixed.narrow(2, 21, 59), torch.zeros([1, 2, 59, size]), 0);
+        var gradients = Peft.Torch.Autograd.Gradients.grad([mixed.sum()], inputs);
+        Check.Near(gradients[0].narrow(2, 21, 59), torch.zeros([1, 2, 59, size]), 0);
+        foreach (var gradient in gradients) Assert.True(gradient.isfinite().all().item<bool>());
+        var part = Peft.Torch.Autograd.Gradients.grad([seeing.sum()], inputs);
+        for (var i = 0; i < 3; i++) Check.Near(gradients[i], part[i], tolerance);
     }
 
     [Theory]
