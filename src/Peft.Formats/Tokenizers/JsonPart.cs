@@ -7,7 +7,7 @@ namespace Peft.Formats.Tokenizers;
 /// <summary>A value of a tokenizer file together with its place, read with typed errors.</summary>
 /// <param name="Element">The value.</param>
 /// <param name="Place">File and path of keys, for messages.</param>
-internal readonly record struct JsonPart(JsonElement Element, string Place)
+internal sealed record JsonPart(JsonElement Element, string Place)
 {
     public static JsonPart Parse(ReadOnlyMemory<byte> json, string place)
     {

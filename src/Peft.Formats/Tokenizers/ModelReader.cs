@@ -160,7 +160,6 @@ internal static class UnigramModelReader
 /// <summary>Reads "vocab": an object of tokens and their ids.</summary>
 internal static class VocabularyReader
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static TokenVocabulary Read(ReadOnlySpan<byte> json, string place)
     {
         var vocabulary = new TokenVocabulary();
@@ -202,7 +201,6 @@ internal static class MergesReader
     /// <param name="vocabulary">Has to know both parts and what they make.</param>
     /// <param name="place">For messages.</param>
     /// <param name="joinWords">Whether a merge makes a token with U+2581 behind another character.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static MergeTable Read(ReadOnlySpan<byte> json, TokenVocabulary vocabulary, string place, out bool joinWords)
     {
         var merges = new MergeTable(vocabulary.Count);
@@ -233,7 +231,6 @@ internal static class MergesReader
 
     // The two parts go to the buffer without the space; the result is the length of the left one, or -1 for a comment
     // line.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int ReadText(
         ref Utf8JsonReader reader, ref byte[] buffer, ref byte[] pair, out int length, int rank, string place)
     {
@@ -250,7 +247,6 @@ internal static class MergesReader
         return space;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int ReadList(
         ref Utf8JsonReader reader, ref byte[] buffer, ref byte[] pair, out int length, int rank, string place)
     {
@@ -285,7 +281,6 @@ internal static class MergesReader
             advice: "download the file again");
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static bool JoinsWords(ReadOnlySpan<byte> token)
     {
         var mark = "\u2581"u8;

@@ -251,7 +251,7 @@ internal static class PreTokenizerReader
         var mark = part.Optional("replacement");
         var replacement = mark?.Text() ?? "\u2581";
         if (replacement.EnumerateRunes().Count() != 1)
-            throw mark!.Value.Fault(Quote.Of(replacement), "one character");
+            throw mark!.Fault(Quote.Of(replacement), "one character");
         var scheme = part.Optional("prepend_scheme") switch
         {
             null => part.Boolean("add_prefix_space", true) ? PrependScheme.Always : PrependScheme.Never,

@@ -203,7 +203,6 @@ internal sealed class MergeTable
     public int Count => _count;
 
     /// <summary>Sets a merge; a pair given twice keeps the later rank, as in Hugging Face's reader.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Set(int left, int right, int rank, int merged)
     {
         if ((_count + 1) * 2 > _entries.Length)
@@ -239,7 +238,6 @@ internal sealed class MergeTable
         return ref entries[at];
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Grow()
     {
         var larger = new Entry[_entries.Length * 2];

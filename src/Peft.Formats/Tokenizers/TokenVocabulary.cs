@@ -32,7 +32,6 @@ internal sealed class TokenVocabulary
     public string TextOf(int id) => Encoding.UTF8.GetString(Utf8Of(id));
 
     /// <summary>The id of a token, or -1.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Find(ReadOnlySpan<byte> utf8)
     {
         var key = WordKey.Of(utf8);
@@ -56,7 +55,6 @@ internal sealed class TokenVocabulary
     }
 
     /// <summary>Adds a token. False when the text or the id is there already; nothing is changed then.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool TryAdd(ReadOnlySpan<byte> utf8, int id)
     {
         if (Contains(id) || Find(utf8) >= 0)
@@ -82,7 +80,6 @@ internal sealed class TokenVocabulary
         return true;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void GrowSlots()
     {
         var larger = new Slot[_slots.Length * 2];

@@ -286,6 +286,10 @@ internal readonly unsafe struct FourRows(float* first, long second, long third, 
     public static FourRows Of(ReadOnlySpan<int> rows, float* start, long step) => new(
         start + rows[0] * step, Offset(rows, 1, step), Offset(rows, 2, step), Offset(rows, 3, step));
 
+    /// <summary>The first of so many rows that lie step apart.</summary>
+    public static FourRows From(float* first, long step, long left) =>
+        new(first, left > 1 ? step : 0, left > 2 ? 2 * step : 0, left > 3 ? 3 * step : 0);
+
     private static long Offset(ReadOnlySpan<int> rows, int i, long step) =>
         i < rows.Length ? (rows[i] - rows[0]) * step : 0;
 }

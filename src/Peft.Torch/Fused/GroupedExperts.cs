@@ -184,13 +184,13 @@ internal sealed class GroupedExperts : IExpertProducts
         var kernel = GroupedKernel.Of(dy.dtype, _outputs);
         var dh = torch.empty([_shape.Rows, _shape.Ranks], ScalarType.Float32);
         var gated = needsB ? torch.empty_like(dh) : null;
-        var db = needsB ? torch.empty([_shape.Ranks, _shape.Outputs], ScalarType.Float32) : null;
+        var db = needsB ? torch.empty([_shape.Outputs, _shape.Ranks], ScalarType.Float32) : null;
         var da = x is null ? null : torch.empty([_shape.Ranks, _shape.Inputs], ScalarType.Float32);
         var dgates = needsGates ? torch.zeros([_shape.Rows, _shape.Gates], ScalarType.Float32) : null;
         kernel.Back(dy, Turned(Factor(b)), GateRows(gates), h, dh, gated, dgates, (float)_shape.Scale);
-        kernel.Outer(new(gated, dy, db, _outputs), new(dh, x, da, _inputs));
+        kernel.Outer(new(gated, dy, db, _outputs, IsTurned: true), new(dh, x, da, _inputs));
         return new LowRankGradients(
-            new LowRankTerm(dh, Factor(a), Transposed: false, _inputs), da, db is null ? null : Turned(db), dgates);
+            new LowRankTerm(dh, Factor(a), Transposed: false, _inputs), da, db, dgates);
     }
 
     // The transpose, on all threads.

@@ -32,9 +32,10 @@ internal abstract class GroupedKernel
     public abstract void Outer(OuterSum first, OuterSum second);
 }
 
-/// <summary>Target [C, width] = low^T rows for each expert over the rows that use it; nothing where there is no
-/// target.</summary>
-internal readonly record struct OuterSum(Tensor? Low, Tensor? Rows, Tensor? Target, ExpertGroups Groups);
+/// <summary>Target [C, width], or turned [width, C], = low^T rows for each expert over the rows that use it; nothing
+/// where there is no target.</summary>
+internal readonly record struct OuterSum(
+    Tensor? Low, Tensor? Rows, Tensor? Target, ExpertGroups Groups, bool IsTurned = false);
 
 /// <inheritdoc/>
 /// <typeparam name="T">Type of the rows: float, or ushort holding bfloat16.</typeparam>
@@ -215,22 +216,29 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     {
         // Not looked up by the loops below: a call would send their sums through memory.
         var members = sum.Groups.Of(expert);
+        var columns = Math.Min(Block, sum.Width - j);
+        var tile = stackalloc float[Four * Block];
         for (var c = (long)expert * _ranks; c < (expert + 1L) * _ranks; c += Four)
         {
-            float* low = (float*)sum.Low + c, target = (float*)sum.Target + c * sum.Width;
-            if (j + Block <= sum.Width)
+            float* low = (float*)sum.Low + c, target = sum.IsTurned ? tile : (float*)sum.Target + c * sum.Width + j;
+            var step = sum.IsTurned ? Block : sum.Width;
+            if (columns == Block)
             {
-                OuterWide(low, (T*)sum.Rows + j, sum.Width, members, target + j);
-                continue;
+                OuterWide(low, (T*)sum.Rows + j, sum.Width, members, target, step);
+            }
+            else
+            {
+                for (long k = 0; k < columns; k += Lanes)
+                    OuterNarrow(low, (T*)sum.Rows + j + k, sum.Width, members, target + k, step);
             }
 
-            for (var k = j; k < sum.Width; k += Lanes)
-                OuterNarrow(low, (T*)sum.Rows + k, sum.Width, members, target + k);
+            if (sum.IsTurned)
+                BlockProducts.Transpose(tile, Block, Four, columns, (float*)sum.Target + j * _columns + c, _columns);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void OuterWide(float* low, T* x, long width, Members members, float* target)
+    private void OuterWide(float* low, T* x, long width, Members members, float* target, long step)
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
         Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default;
@@ -267,13 +275,13 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
         }
 
         Store(a0, a1, a2, a3, target);
-        Store(b0, b1, b2, b3, target + width);
-        Store(c0, c1, c2, c3, target + 2 * width);
-        Store(d0, d1, d2, d3, target + 3 * width);
+        Store(b0, b1, b2, b3, target + step);
+        Store(c0, c1, c2, c3, target + 2 * step);
+        Store(d0, d1, d2, d3, target + 3 * step);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void OuterNarrow(float* low, T* x, long width, Members members, float* target)
+    private void OuterNarrow(float* low, T* x, long width, Members members, float* target, long step)
     {
         var columns = _columns;
         Vector512<float> a = default, b = default, c = default, d = default;
@@ -289,9 +297,9 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
         }
 
         a.Store(target);
-        b.Store(target + width);
-        c.Store(target + 2 * width);
-        d.Store(target + 3 * width);
+        b.Store(target + step);
+        c.Store(target + 2 * step);
+        d.Store(target + 3 * step);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -309,7 +317,8 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     {
         public readonly nint Low = Floats(tensors.Low), Rows = (nint)TensorMemory.Of<T>(tensors.Rows),
             Target = Floats(tensors.Target);
-        public readonly long Width = tensors.Target?.size(1) ?? 0;
+        public readonly long Width = tensors.Target is null ? 0 : tensors.Rows!.size(1);
+        public readonly bool IsTurned = tensors.IsTurned;
         public readonly ExpertGroups Groups = tensors.Groups;
     }
 }

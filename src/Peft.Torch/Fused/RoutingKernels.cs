@@ -27,12 +27,16 @@ internal sealed record StandardizedSlopes(Tensor Scores, Tensor Moments);
 internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IRouterScoresKernel
     where T : unmanaged
 {
-    private const long ChunkRows = 64;
+    private const long ChunkRows = 64, Strip = BlockProducts.Wide;
+
     private readonly long _rows = x.size(0), _width = x.size(1), _experts = weight.size(0);
     private readonly T* _x = TensorMemory.Of<T>(x);
     private readonly float* _weight = TensorMemory.Of<float>(weight);
 
     private readonly RowShares _shares = new(x.size(0), ChunkRows);
+
+    // Columns that stay in the nearest cache, by our own loops: a general product copies its factors first.
+    private bool IsByStrips => Vector512.IsHardwareAccelerated && _width % BlockProducts.Lanes == 0;
 
     /// <inheritdoc/>
     public void Forward(Tensor scores, Tensor? moments, Action<long, long>? then)
@@ -71,40 +75,80 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
             if (standard is not null)
                 StandardRows<T>.Slopes(
                     (float*)outer, standard, _weight, _width, begin, end, factors.Pointer, own + _experts * _width);
-            using var wide = new Scratch<float>(typeof(T) == typeof(float) ? 0 : ChunkRows * _width);
+            using var wide = new Scratch<float>(ChunkRows * (IsByStrips ? Strip : _width));
             for (var i = begin; i < end; i += ChunkRows)
             {
                 var count = Math.Min(ChunkRows, end - i);
                 var slope = (float*)outer + i * _experts;
-                if (weights != 0)
+                var factor = standard is null ? null : factors.Pointer + 2 * (i - begin);
+                for (long j = 0, columns; j < _width; j += columns)
                 {
-                    Gemm.Multiply(true, false, _experts, _width, count, 1f, slope, _experts,
-                        Widened(_x + i * _width, count * _width, wide.Pointer), _width, 1f, own, _width);
-                }
-
-                if (inputs != 0)
-                {
-                    Inputs(slope, count, wide.Pointer, i, standard is null ? null : factors.Pointer + 2 * (i - begin),
-                        (T*)inputs + i * _width);
+                    columns = IsByStrips ? Math.Min(Strip, _width - j) : _width;
+                    if (weights != 0)
+                        AddToWeights(slope, i, count, j, columns, wide.Pointer, own + j);
+                    if (inputs != 0)
+                        Inputs(slope, i, count, j, columns, factor, wide.Pointer, (T*)inputs);
                 }
             }
         });
         Sum((float*)sums, each, (float*)weights);
     }
 
-    private void Inputs(float* slope, long count, float* wide, long first, float* factors, T* goal)
+    // own [E, columns] += slope^T x.
+    private void AddToWeights(float* slope, long i, long count, long j, long columns, float* wide, float* own)
     {
-        var product = typeof(T) == typeof(float) ? (float*)goal : wide;
-        Gemm.Multiply(
-            false, false, count, _width, _experts, 1f, slope, _experts, _weight, _width, 0f, product, _width);
-        for (var i = 0; factors != null && i < count; i++)
+        var (rows, step) = ((nint)(_x + i * _width + j), _width);
+        if (typeof(T) != typeof(float))
         {
-            StandardRows<T>.AddRow(
-                _x + (first + i) * _width, factors[2 * i], factors[2 * i + 1], product + i * _width, _width);
+            for (long row = 0; row < count; row++)
+                VectorMath.Widen(_x + (i + row) * _width + j, columns, wide + row * columns);
+            (rows, step) = ((nint)wide, columns);
         }
 
-        if (typeof(T) != typeof(float))
-            VectorMath.Store(product, count * _width, goal);
+        if (!IsByStrips)
+        {
+            Gemm.Multiply(true, false, _experts, columns, count, 1f, slope, _experts, (float*)rows, step, 1f, own,
+                _width);
+            return;
+        }
+
+        for (long e = 0; e < _experts; e += BlockProducts.Four)
+        {
+            for (long c = 0, width; c < columns; c += width)
+            {
+                width = BlockProducts.WidthAt(c, columns);
+                BlockProducts.Tile(width, count, FourRows.From(slope + e, 1, _experts - e), _experts,
+                    (float*)rows + c, step, 1, true, FourRows.From(own + e * _width + c, _width, _experts - e));
+            }
+        }
+    }
+
+    // goal [count, columns] = slope weight, and what standardized rows lack.
+    private void Inputs(
+        float* slope, long i, long count, long j, long columns, float* factors, float* wide, T* goal)
+    {
+        goal += i * _width + j;
+        var (product, step) = typeof(T) == typeof(float) ? ((nint)goal, _width) : ((nint)wide, columns);
+        if (IsByStrips)
+        {
+            BlockProducts.Multiply(
+                count, columns, _experts, slope, _experts, 1, _weight + j, _width, 1, false, (float*)product, step);
+        }
+        else
+        {
+            Gemm.Multiply(false, false, count, columns, _experts, 1f, slope, _experts, _weight, _width, 0f,
+                (float*)product, step);
+        }
+
+        for (long row = 0; row < count; row++)
+        {
+            var own = (float*)product + row * step;
+            if (factors != null)
+                StandardRows<T>.AddRow(
+                    _x + (i + row) * _width + j, factors[2 * row], factors[2 * row + 1], own, columns);
+            if (typeof(T) != typeof(float))
+                VectorMath.Store(own, columns, goal + row * _width);
+        }
     }
 
     private void Sum(float* parts, long each, float* target)
@@ -118,14 +162,6 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
             TensorPrimitives.Subtract(new ReadOnlySpan<float>(all.Pointer + e * _width, (int)_width),
                 all.Pointer[_experts * _width + e], new Span<float>(target + e * _width, (int)_width));
         }
-    }
-
-    private static float* Widened(T* rows, long count, float* wide)
-    {
-        if (typeof(T) == typeof(float))
-            return (float*)rows;
-        VectorMath.Widen(rows, count, wide);
-        return wide;
     }
 }
 

@@ -86,6 +86,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>Stores a row as <see cref="Store{T, W}(Vector512{W}, T*)"/> does.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Store<T, W>(W* source, long n, T* target)
         where T : unmanaged
         where W : unmanaged
