@@ -156,8 +156,8 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
         var (rows, keys, values, outer) =
             (DenseRows(q, type), DenseRows(k, type), DenseRows(v, type), DenseRows(gradients[0]!, type));
         var (dq, dk, dv) = (HeadsBeside(q.shape, type), HeadsBeside(k.shape, type), HeadsBeside(v.shape, type));
-        // So do queries that see no key.
-        dq.zero_();
+        if (options.Segments.Length > 0)
+            dq.zero_();
         if (type == ScalarType.BFloat16)
             new AttentionKernel<ushort, float>(rows, keys, values, mask, options).Backward(outer, lse, dq, dk, dv);
         else if (type == ScalarType.Float32)

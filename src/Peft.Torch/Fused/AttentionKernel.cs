@@ -137,6 +137,8 @@ internal sealed unsafe class AttentionKernel<T, W>
         AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> outer, Heads<T> dq, W* sums)
     {
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
+        for (var i = start; n == 0 && i < start + count; i++)
+            new Span<T>(dq.Row(b, h, i), (int)_headSize).Clear();
         if (n == 0)
             return;
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
