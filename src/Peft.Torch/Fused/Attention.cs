@@ -131,10 +131,7 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
     {
         var (q, k, v, mask) = (inputs[0]!, inputs[1]!, inputs[2]!, inputs[3]);
         var type = ProductType(q);
-        var mixed = HeadsBeside([q.size(0), q.size(1), q.size(2), v.size(3)], type);
-        // Tokens outside all segments are in no block.
-        if (options.Segments.Length > 0)
-            mixed.zero_();
+        var mixed = OfQueries([q.size(0), q.size(1), q.size(2), v.size(3)], type);
         var lse = torch.empty([q.size(0), q.size(1), q.size(2)], SumType(type));
         var (rows, keys, values) = (DenseRows(q, type), DenseRows(k, type), DenseRows(v, type));
         if (type == ScalarType.BFloat16)
@@ -155,9 +152,7 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
         var type = ProductType(q);
         var (rows, keys, values, outer) =
             (DenseRows(q, type), DenseRows(k, type), DenseRows(v, type), DenseRows(gradients[0]!, type));
-        var (dq, dk, dv) = (HeadsBeside(q.shape, type), HeadsBeside(k.shape, type), HeadsBeside(v.shape, type));
-        if (options.Segments.Length > 0)
-            dq.zero_();
+        var (dq, dk, dv) = (OfQueries(q.shape, type), HeadsBeside(k.shape, type), HeadsBeside(v.shape, type));
         if (type == ScalarType.BFloat16)
             new AttentionKernel<ushort, float>(rows, keys, values, mask, options).Backward(outer, lse, dq, dk, dv);
         else if (type == ScalarType.Float32)
@@ -189,6 +184,13 @@ internal sealed class AttentionFunction(AttentionOptions options) : AutogradFunc
         ScalarType.BFloat16 when Gemm.HasFastBFloat16 => ScalarType.BFloat16,
         _ => ScalarType.Float32,
     };
+
+    // What blocks of queries write; tokens outside all segments are in no block.
+    private Tensor OfQueries(long[] shape, ScalarType type)
+    {
+        var rows = HeadsBeside(shape, type);
+        return options.Segments.Length > 0 ? rows.zero_() : rows;
+    }
 
     // [B, H, T, d] stored as [B, T, H, d]: the heads join to [B, T, H d] without a copy.
     private static Tensor HeadsBeside(long[] shape, ScalarType type)

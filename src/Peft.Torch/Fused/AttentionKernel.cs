@@ -92,13 +92,16 @@ internal sealed unsafe class AttentionKernel<T, W>
                 row + (first - low), p + (first - low), MaskRow(b, h, i, first), last - first, _cap);
             ClearOutside(p, low, first, last, block.High);
         }
+        if (n == 0)
+        {
+            Clear(target, block, h, _valueSize);
+            return;
+        }
         if (isFew)
             FewRows<T, T>.Mix(count, _valueSize, n, work.P, step, v, _v.Step, (float*)work.Sums, _valueSize);
         else
             Multiply(false, count, _valueSize, n, work.P, step, v, _v.Step, W.Zero, work.Sums);
-        Store(work.Sums, n == 0 ? 0 : count, _valueSize, target.Row(b, h, start), target.Step);
-        for (var i = 0; n == 0 && i < count; i++)
-            new Span<T>(target.Row(b, h, start + i), (int)_valueSize).Clear();
+        Store(work.Sums, count, _valueSize, target.Row(b, h, start), target.Step);
     }
 
     /// <summary>Writes the gradients of q, k and v from that of the mixed values.</summary>
@@ -137,10 +140,11 @@ internal sealed unsafe class AttentionKernel<T, W>
         AttentionBlock block, long h, AttentionScratch<T, W> work, Heads<T> outer, Heads<T> dq, W* sums)
     {
         var (b, start, count, low, n) = (block.Row, block.Start, block.Count, block.Low, block.High - block.Low);
-        for (var i = start; n == 0 && i < start + count; i++)
-            new Span<T>(dq.Row(b, h, i), (int)_headSize).Clear();
         if (n == 0)
+        {
+            Clear(dq, block, h, _headSize);
             return;
+        }
         var (step, kv) = (RowMath<W>.Stride(n), h / _groups);
         T* q = _q.Row(b, h, start), k = _k.Row(b, kv, low), v = _v.Row(b, kv, low), d = outer.Row(b, h, start);
         Dots(count, n, _headSize, _scale, q, _q.Step, k, _k.Step, work.Scores, step);
@@ -177,6 +181,13 @@ internal sealed unsafe class AttentionKernel<T, W>
 
     private W* MaskRow(long b, long h, long i, long key) =>
         _mask == null ? null : _mask + b * _maskSteps[0] + h * _maskSteps[1] + i * _maskSteps[2] + key;
+
+    // What the queries of a block that see no key get.
+    private static void Clear(Heads<T> rows, AttentionBlock block, long h, long width)
+    {
+        for (var i = block.Start; i < block.Start + block.Count; i++)
+            new Span<T>(rows.Row(block.Row, h, i), (int)width).Clear();
+    }
 
     // Clears a row of block columns [low, high) outside what its query sees.
     private static void ClearOutside(T* row, long low, long first, long last, long high)

@@ -68,9 +68,9 @@ internal static unsafe class BlockProducts
         long width, long k, FourRows a, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows c)
     {
         if (width == Wide)
-            FourByFour(k, a, aTerm, b, bStep, alpha, adds, c);
+            FourBy<FourVectors>(k, a, aTerm, b, bStep, alpha, adds, c);
         else
-            FourByOne(k, a, aTerm, b, bStep, alpha, adds, c);
+            FourBy<OneVector>(k, a, aTerm, b, bStep, alpha, adds, c);
     }
 
     /// <summary>target [columns, step] = the transpose of rows [n, columns]; columns a multiple of four.</summary>
@@ -131,12 +131,24 @@ internal static unsafe class BlockProducts
                 v1 = Vector512.Load(b + 16);
             if (V.Count > 2)
                 (v2, v3) = (Vector512.Load(b + 32), Vector512.Load(b + 48));
-            Add<V>(a[0], v0, v1, v2, v3, ref p0, ref p1, ref p2, ref p3);
-            Add<V>(a[a1], v0, v1, v2, v3, ref q0, ref q1, ref q2, ref q3);
-            Add<V>(a[a2], v0, v1, v2, v3, ref r0, ref r1, ref r2, ref r3);
-            Add<V>(a[a3], v0, v1, v2, v3, ref s0, ref s1, ref s2, ref s3);
-            Add<V>(a[a4], v0, v1, v2, v3, ref t0, ref t1, ref t2, ref t3);
-            Add<V>(a[a5], v0, v1, v2, v3, ref u0, ref u1, ref u2, ref u3);
+            var f = Vector512.Create(a[0]);
+            (p0, p1) = (Add<V>(0, f, v0, p0), Add<V>(1, f, v1, p1));
+            (p2, p3) = (Add<V>(2, f, v2, p2), Add<V>(3, f, v3, p3));
+            f = Vector512.Create(a[a1]);
+            (q0, q1) = (Add<V>(0, f, v0, q0), Add<V>(1, f, v1, q1));
+            (q2, q3) = (Add<V>(2, f, v2, q2), Add<V>(3, f, v3, q3));
+            f = Vector512.Create(a[a2]);
+            (r0, r1) = (Add<V>(0, f, v0, r0), Add<V>(1, f, v1, r1));
+            (r2, r3) = (Add<V>(2, f, v2, r2), Add<V>(3, f, v3, r3));
+            f = Vector512.Create(a[a3]);
+            (s0, s1) = (Add<V>(0, f, v0, s0), Add<V>(1, f, v1, s1));
+            (s2, s3) = (Add<V>(2, f, v2, s2), Add<V>(3, f, v3, s3));
+            f = Vector512.Create(a[a4]);
+            (t0, t1) = (Add<V>(0, f, v0, t0), Add<V>(1, f, v1, t1));
+            (t2, t3) = (Add<V>(2, f, v2, t2), Add<V>(3, f, v3, t3));
+            f = Vector512.Create(a[a5]);
+            (u0, u1) = (Add<V>(0, f, v0, u0), Add<V>(1, f, v1, u1));
+            (u2, u3) = (Add<V>(2, f, v2, u2), Add<V>(3, f, v3, u3));
         }
 
         Store<V>(p0, p1, p2, p3, alpha, adds, c);
@@ -152,22 +164,51 @@ internal static unsafe class BlockProducts
             Store<V>(u0, u1, u2, u3, alpha, adds, c + 5 * cStep);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Add<V>(
-        float factor, Vector512<float> v0, Vector512<float> v1, Vector512<float> v2, Vector512<float> v3,
-        ref Vector512<float> sum0, ref Vector512<float> sum1, ref Vector512<float> sum2, ref Vector512<float> sum3)
+    // As SixBy, of rows that lie anywhere.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FourBy<V>(
+        long k, FourRows left, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows target)
         where V : struct, IVectors
     {
-        var f = Vector512.Create(factor);
-        sum0 = Vector512.FusedMultiplyAdd(f, v0, sum0);
-        if (V.Count > 1)
-            sum1 = Vector512.FusedMultiplyAdd(f, v1, sum1);
-        if (V.Count > 2)
+        float* a = left.First, c = target.First;
+        long a1 = left.Second, a2 = left.Third, a3 = left.Fourth;
+        Vector512<float> p0 = default, p1 = default, p2 = default, p3 = default;
+        Vector512<float> q0 = default, q1 = default, q2 = default, q3 = default;
+        Vector512<float> r0 = default, r1 = default, r2 = default, r3 = default;
+        Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
+        for (; k > 0; k--, a += aTerm, b += bStep)
         {
-            sum2 = Vector512.FusedMultiplyAdd(f, v2, sum2);
-            sum3 = Vector512.FusedMultiplyAdd(f, v3, sum3);
+            Vector512<float> v0 = Vector512.Load(b), v1 = default, v2 = default, v3 = default;
+            if (V.Count > 1)
+                v1 = Vector512.Load(b + 16);
+            if (V.Count > 2)
+                (v2, v3) = (Vector512.Load(b + 32), Vector512.Load(b + 48));
+            var f = Vector512.Create(a[0]);
+            (p0, p1) = (Add<V>(0, f, v0, p0), Add<V>(1, f, v1, p1));
+            (p2, p3) = (Add<V>(2, f, v2, p2), Add<V>(3, f, v3, p3));
+            f = Vector512.Create(a[a1]);
+            (q0, q1) = (Add<V>(0, f, v0, q0), Add<V>(1, f, v1, q1));
+            (q2, q3) = (Add<V>(2, f, v2, q2), Add<V>(3, f, v3, q3));
+            f = Vector512.Create(a[a2]);
+            (r0, r1) = (Add<V>(0, f, v0, r0), Add<V>(1, f, v1, r1));
+            (r2, r3) = (Add<V>(2, f, v2, r2), Add<V>(3, f, v3, r3));
+            f = Vector512.Create(a[a3]);
+            (s0, s1) = (Add<V>(0, f, v0, s0), Add<V>(1, f, v1, s1));
+            (s2, s3) = (Add<V>(2, f, v2, s2), Add<V>(3, f, v3, s3));
         }
+
+        Store<V>(p0, p1, p2, p3, alpha, adds, c);
+        if (target.Second != 0)
+            Store<V>(q0, q1, q2, q3, alpha, adds, c + target.Second);
+        if (target.Third != 0)
+            Store<V>(r0, r1, r2, r3, alpha, adds, c + target.Third);
+        if (target.Fourth != 0)
+            Store<V>(s0, s1, s2, s3, alpha, adds, c + target.Fourth);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Add<V>(int part, Vector512<float> f, Vector512<float> v, Vector512<float> sum)
+        where V : struct, IVectors => part < V.Count ? Vector512.FusedMultiplyAdd(f, v, sum) : sum;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Store<V>(
@@ -183,87 +224,6 @@ internal static unsafe class BlockProducts
             Store(v2, alpha, adds, c + 32);
             Store(v3, alpha, adds, c + 48);
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void FourByFour(
-        long k, FourRows left, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows target)
-    {
-        float* a = left.First, c = target.First;
-        long a1 = left.Second, a2 = left.Third, a3 = left.Fourth;
-        Vector512<float> p0 = default, p1 = default, p2 = default, p3 = default;
-        Vector512<float> q0 = default, q1 = default, q2 = default, q3 = default;
-        Vector512<float> r0 = default, r1 = default, r2 = default, r3 = default;
-        Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
-        for (; k > 0; k--, a += aTerm, b += bStep)
-        {
-            Vector512<float> v0 = Vector512.Load(b), v1 = Vector512.Load(b + 16), v2 = Vector512.Load(b + 32),
-                v3 = Vector512.Load(b + 48);
-            var f = Vector512.Create(a[0]);
-            p0 = Vector512.FusedMultiplyAdd(f, v0, p0);
-            p1 = Vector512.FusedMultiplyAdd(f, v1, p1);
-            p2 = Vector512.FusedMultiplyAdd(f, v2, p2);
-            p3 = Vector512.FusedMultiplyAdd(f, v3, p3);
-            f = Vector512.Create(a[a1]);
-            q0 = Vector512.FusedMultiplyAdd(f, v0, q0);
-            q1 = Vector512.FusedMultiplyAdd(f, v1, q1);
-            q2 = Vector512.FusedMultiplyAdd(f, v2, q2);
-            q3 = Vector512.FusedMultiplyAdd(f, v3, q3);
-            f = Vector512.Create(a[a2]);
-            r0 = Vector512.FusedMultiplyAdd(f, v0, r0);
-            r1 = Vector512.FusedMultiplyAdd(f, v1, r1);
-            r2 = Vector512.FusedMultiplyAdd(f, v2, r2);
-            r3 = Vector512.FusedMultiplyAdd(f, v3, r3);
-            f = Vector512.Create(a[a3]);
-            s0 = Vector512.FusedMultiplyAdd(f, v0, s0);
-            s1 = Vector512.FusedMultiplyAdd(f, v1, s1);
-            s2 = Vector512.FusedMultiplyAdd(f, v2, s2);
-            s3 = Vector512.FusedMultiplyAdd(f, v3, s3);
-        }
-
-        Store(p0, p1, p2, p3, alpha, adds, c);
-        if (target.Second != 0)
-            Store(q0, q1, q2, q3, alpha, adds, c + target.Second);
-        if (target.Third != 0)
-            Store(r0, r1, r2, r3, alpha, adds, c + target.Third);
-        if (target.Fourth != 0)
-            Store(s0, s1, s2, s3, alpha, adds, c + target.Fourth);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void FourByOne(
-        long k, FourRows left, long aTerm, float* b, long bStep, float alpha, bool adds, FourRows target)
-    {
-        float* a = left.First, c = target.First;
-        long a1 = left.Second, a2 = left.Third, a3 = left.Fourth;
-        Vector512<float> p = default, q = default, r = default, s = default;
-        for (; k > 0; k--, a += aTerm, b += bStep)
-        {
-            var v = Vector512.Load(b);
-            p = Vector512.FusedMultiplyAdd(Vector512.Create(a[0]), v, p);
-            q = Vector512.FusedMultiplyAdd(Vector512.Create(a[a1]), v, q);
-            r = Vector512.FusedMultiplyAdd(Vector512.Create(a[a2]), v, r);
-            s = Vector512.FusedMultiplyAdd(Vector512.Create(a[a3]), v, s);
-        }
-
-        Store(p, alpha, adds, c);
-        if (target.Second != 0)
-            Store(q, alpha, adds, c + target.Second);
-        if (target.Third != 0)
-            Store(r, alpha, adds, c + target.Third);
-        if (target.Fourth != 0)
-            Store(s, alpha, adds, c + target.Fourth);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store(
-        Vector512<float> v0, Vector512<float> v1, Vector512<float> v2, Vector512<float> v3, float alpha, bool adds,
-        float* c)
-    {
-        Store(v0, alpha, adds, c);
-        Store(v1, alpha, adds, c + 16);
-        Store(v2, alpha, adds, c + 32);
-        Store(v3, alpha, adds, c + 48);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
