@@ -11,6 +11,8 @@ internal static unsafe partial class Threads
 {
     private const string Library = "torch_cpu";
 
+    private static readonly Neighbours Beside = new(Wake);
+
     [ThreadStatic]
     private static Rehearsal? _rehearsal;
 
@@ -79,9 +81,14 @@ internal static unsafe partial class Threads
         crew.ThrowFailure();
     }
 
+    // The calling thread's own, with nothing to do.
+    private static void Wake() => OnThreads(2, &Run, new Tasks(0, _ => { }));
+
     private static void OnThreads(
         long count, delegate* unmanaged[Cdecl]<long, long, void*, void> body, object context)
     {
+        if (TorchRuntime.WatchesNeighbours)
+            Beside.Look();
         var handle = GCHandle.Alloc(context);
         try
         {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime;
 using System.Runtime.InteropServices;
 
 namespace Peft.Torch.Natives;
@@ -13,6 +14,8 @@ public static class TorchRuntime
         "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "DOTNET_EnableAVX512",
         "DOTNET_EnableAVX2", "DOTNET_EnableHWIntrinsic",
     ];
+
+    private const string SpinCount = "GOMP_SPINCOUNT";
 
     private static readonly Lock Gate = new();
     private static (nint Kernels, string File, string Version) _library;
@@ -57,6 +60,9 @@ public static class TorchRuntime
         }
     }
 
+    /// <summary>Whether threads wait as this program likes; not where the user said how.</summary>
+    internal static bool WatchesNeighbours { get; private set; }
+
     /// <summary>Threads of libtorch's loops and of its products.</summary>
     public static int Threads
     {
@@ -91,7 +97,7 @@ public static class TorchRuntime
                 var files = NativeFiles.Find(
                     AppContext.BaseDirectory, Environment.GetEnvironmentVariable(NativeFiles.LibTorchVariable));
                 _keepsMemory = KeepFreedMemory();
-                LetThreadsSleepSoon();
+                LetThreadsSpinAMoment();
                 KeepProductsFromHoarding();
                 _library = NativeLoader.Load(files);
                 MklOnAmd.Mend(_library.Kernels);
@@ -143,10 +149,13 @@ public static class TorchRuntime
     // OpenMP's threads wait for their next loop by spinning. Left to its 300,000 turns, a product beside a busy
     // neighbour fell to a hundredth of its speed; without any, each of a step's many loops first wakes its threads,
     // which cost 2 to 4 % of a step. Read once, when libgomp is loaded; what the user set stands.
-    private static void LetThreadsSleepSoon()
+    private static void LetThreadsSpinAMoment()
     {
-        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null)
-            _ = Libc.SetVariable("GOMP_SPINCOUNT", "10000", overwrite: 0);
+        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null && Libc.GetVariable(SpinCount) is null
+            && Libc.SetVariable(SpinCount, "10000", overwrite: 0) == 0)
+        {
+            WatchesNeighbours = true;
+        }
     }
 
     // MKL keeps the memory that it packs factors in, of each thread and each kind of product. Given back, it is that
@@ -171,6 +180,79 @@ public static class TorchRuntime
     }
 }
 
+/// <summary>Other programs that want the cores, as the kernel shows them: it takes a core from a thread that would go
+/// on. Threads that spin beside them take from each other what they wait for, so then they sleep at once.</summary>
+/// <remarks>OpenMP's threads spin only where there are not more of them than cores, in all. So a thread is added, which
+/// holds one of OpenMP's that has nothing to do.</remarks>
+/// <param name="wake">Begins OpenMP's threads for the thread that calls it.</param>
+internal sealed class Neighbours(Action wake)
+{
+    // Times a second that the kernel takes a core from this process: alone some 50, beside a busy program 250 and more.
+    private const double Many = 180, Few = 120;
+    private const long Interval = 100; // milliseconds from one look to the next
+
+    private readonly Lock _gate = new();
+    private (long Time, long Taken, long Compiled) _last;
+    private ManualResetEvent? _leave;
+
+    /// <summary>Whether there were any at the last look.</summary>
+    public bool AreThere => _leave is not null;
+
+    /// <summary>Looks whether there are any now, where the last look is a while ago.</summary>
+    public void Look()
+    {
+        var now = Environment.TickCount64;
+        if (now - Volatile.Read(ref _last.Time) < Interval || !_gate.TryEnter())
+            return;
+        try
+        {
+            Judge(now, Libc.CoresTaken(), JitInfo.GetCompiledMethodCount());
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <summary>Judges by how many cores the kernel had taken, and methods the compiler made, at a time in
+    /// milliseconds.</summary>
+    internal void Judge(long now, long taken, long compiled)
+    {
+        var rate = 1e3 * (taken - _last.Taken) / (now - _last.Time);
+        // The compiler's thread is our own, and soon done.
+        var isCompiling = compiled != _last.Compiled;
+        _last = (now, taken, compiled);
+        if (isCompiling || (AreThere ? rate >= Few : rate <= Many))
+            return;
+        if (_leave is { } leave)
+        {
+            leave.Set();
+            _leave = null;
+            return;
+        }
+        _leave = Add();
+    }
+
+    // Waits for the thread: from then on it allocates nothing beside the one that computes.
+    private ManualResetEvent Add()
+    {
+        var leave = new ManualResetEvent(initialState: false);
+        using var isAdded = new ManualResetEvent(initialState: false);
+        var thread = new Thread(
+            () =>
+            {
+                wake();
+                isAdded.Set();
+                leave.WaitOne();
+                leave.Dispose();
+            },
+            maxStackSize: 1 << 18) { IsBackground = true, Name = "beside neighbours" };
+        thread.Start();
+        isAdded.WaitOne();
+        return leave;
+    }
+}
+
 /// <summary>The few calls of glibc that .NET has no words for.</summary>
 internal static partial class Libc
 {
@@ -189,6 +271,14 @@ internal static partial class Libc
         const int ThreadClock = 3; // CLOCK_THREAD_CPUTIME_ID
         _ = ReadClock(ThreadClock, out var time);
         return time.Seconds + 1e-9 * time.Nanoseconds;
+    }
+
+    /// <summary>How often the kernel took a core from a thread of this process that would have gone on.</summary>
+    internal static unsafe long CoresTaken()
+    {
+        const int Own = 0, Fields = 18, Involuntary = 17; // RUSAGE_SELF; struct rusage, whose last is ru_nivcsw
+        var usage = stackalloc long[Fields];
+        return ReadUsage(Own, usage) == 0 ? usage[Involuntary] : 0;
     }
 
     /// <summary>Sets one of the allocator's parameters; 1 when it was taken.</summary>
@@ -237,6 +327,9 @@ internal static partial class Libc
 
     [LibraryImport("libc", EntryPoint = "clock_gettime")]
     private static partial int ReadClock(int clock, out Time time);
+
+    [LibraryImport("libc", EntryPoint = "getrusage")]
+    private static unsafe partial int ReadUsage(int who, long* usage);
 
     [LibraryImport("libc", EntryPoint = "getenv", StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint ReadVariable(string name);

@@ -15,6 +15,7 @@ internal static class ChildProgram
         {
             "start" => $"threads {torch.get_num_threads()}",
             "product" => Product(),
+            "neighbours" => TorchRuntime.WatchesNeighbours ? "watched" : "unwatched",
             "mark" => NativeLoader.OpenMarked(words[1]) != 0,
             "describe" => string.Join('\n', TorchRuntime.Describe().Select(line => $"{line.Name}: {line.Found}")),
             "spin" => File.ReadAllText("/proc/self/maps").Contains("libgomp", StringComparison.Ordinal)

@@ -38,6 +38,39 @@ public sealed class StartTests
         Assert.Equal(count + "\n", ChildProgram.Run(null, variable.Length == 0 ? [] : [variable], "spin").Output);
 
     [Fact]
+    public void Beside_a_busy_program_a_thread_is_added_until_it_is_gone()
+    {
+        var added = new List<Thread>();
+        var neighbours = new Neighbours(() => added.Add(Thread.CurrentThread));
+        neighbours.Judge(now: 1_000, taken: 900, compiled: 5);
+        neighbours.Judge(1_100, 905, 5);   // 50 a second: alone
+        neighbours.Judge(1_200, 960, 6);   // 550, but the compiler was at work
+        Assert.False(neighbours.AreThere);
+        neighbours.Judge(1_300, 985, 6);   // 250: beside another
+        Assert.True(neighbours.AreThere);
+        neighbours.Judge(1_400, 1_000, 6); // 150: as before
+        neighbours.Judge(1_500, 1_000, 7); // none, but compiled
+        Assert.True(neighbours.AreThere);
+        Assert.True(Assert.Single(added).IsAlive);
+        neighbours.Judge(1_600, 1_005, 7); // 50
+        Assert.False(neighbours.AreThere);
+        Assert.True(Assert.Single(added).Join(TimeSpan.FromMinutes(1)));
+        neighbours.Judge(1_700, 1_050, 7);
+        Assert.True(neighbours.AreThere);
+        Assert.Equal(2, added.Count);
+        neighbours.Judge(1_800, 1_050, 7);
+        Assert.False(neighbours.AreThere);
+    }
+
+    [Theory]
+    [InlineData("", "watched")]
+    [InlineData("GOMP_SPINCOUNT=7", "unwatched")]
+    [InlineData("OMP_WAIT_POLICY=passive", "unwatched")]
+    public void Neighbours_are_watched_unless_the_user_says_how_threads_wait(string variable, string expected) =>
+        Assert.Equal(
+            expected + "\n", ChildProgram.Run(null, variable.Length == 0 ? [] : [variable], "neighbours").Output);
+
+    [Fact]
     public void A_failure_of_the_start_reaches_the_user_whole()
     {
         using var temp = new TempNatives();
