@@ -81,6 +81,7 @@ public sealed class EvaluationRun
     /// <returns>The results; null when it was stopped.</returns>
     public ResultsDocument? Run(string directory, string peftVersion, DateTimeOffset now)
     {
+        TorchRuntime.GiveBackCodeOfTheStart();
         using var journal = Ranks.IsFirst() ? EvaluationJournal.Open(directory, Identity)
             : EvaluationJournal.Unwritten();
         var measured = new List<MeasuredSubject>();

@@ -154,6 +154,7 @@ public static class RunBuilder
         // Before anything is written.
         if (output.Resume is { } checkpoint)
             run = run with { RecipeIdentity = IdentityIn(checkpoint.Path, run.RecipeIdentity, run.Inputs) };
+        TorchRuntime.GiveBackCodeOfTheStart();
         return new PreparedRun(recipe, output, tokenizer, run, health);
     }
 

@@ -58,7 +58,11 @@ public sealed class HuggingFaceTokenizer : Tokenizer
     public int? PadId { get; internal init; }
 
     /// <summary>SHA-256 of tokenizer.json in lower-case hexadecimal digits.</summary>
-    public string Sha256 { get; internal init; } = "";
+    public string Sha256 => Hash.Value;
+
+    /// <summary>Makes <see cref="Sha256"/> when it is first asked for: who only encodes does without the library that
+    /// hashes.</summary>
+    internal Lazy<string> Hash { private get; init; } = new("");
 
     /// <summary>
     /// How many tokens there are, added ones included. Ids need not be dense: see <see cref="EndId"/>.

@@ -30,10 +30,11 @@ internal static class TokenizerReader
         var json = bytes.AsMemory(bytes.AsSpan().StartsWith("\uFEFF"u8) ? 3 : 0);
         if (!Utf8.IsValid(json.Span))
             throw UserException.At(path, "bytes that are not UTF-8", "a JSON file in UTF-8");
-        return Read(json, path, directory, Sha256.OfBytes(bytes));
+        return Read(json, path, directory, new(() => Sha256.OfBytes(bytes)));
     }
 
-    private static HuggingFaceTokenizer Read(ReadOnlyMemory<byte> json, string path, string directory, string sha256)
+    private static HuggingFaceTokenizer Read(
+        ReadOnlyMemory<byte> json, string path, string directory, Lazy<string> hash)
     {
         var parts = JsonSlices.Of(json, path, "model");
         JsonPart? Part(string key) =>
@@ -67,7 +68,7 @@ internal static class TokenizerReader
         var decoders = Part("decoder") is { } decoder ? DecoderReader.Read(decoder) : [];
         return new HuggingFaceTokenizer(model, pipeline, decoders, added)
         {
-            BosId = IdOf("bos_token"), EosId = IdOf("eos_token"), PadId = IdOf("pad_token"), Sha256 = sha256,
+            BosId = IdOf("bos_token"), EosId = IdOf("eos_token"), PadId = IdOf("pad_token"), Hash = hash,
         };
     }
 

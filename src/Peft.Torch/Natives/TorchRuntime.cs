@@ -101,7 +101,6 @@ public static class TorchRuntime
                 KeepProductsFromHoarding();
                 _library = NativeLoader.Load(files);
                 MklOnAmd.Mend(_library.Kernels);
-                GiveBackCodeOfTheStart(_library.File);
                 torch.set_num_threads(threads ?? DefaultThreads(Environment.GetEnvironmentVariable("OMP_NUM_THREADS")));
             }
             else if (threads is { } count)
@@ -114,6 +113,25 @@ public static class TorchRuntime
     /// <summary>Gives memory that was freed back to the kernel; for the end of a phase, not for a loop.</summary>
     /// <returns>Whether any could be given back.</returns>
     public static bool TrimMemory() => Libc.TrimMalloc(0) == 1;
+
+    /// <summary>Gives the kernel back the pages of code that only the start of libtorch ran through, once, to register
+    /// its operations; for the beginning of a long phase. The kernel still has them of the file; what runs later is
+    /// mapped again as it is called.</summary>
+    public static void GiveBackCodeOfTheStart()
+    {
+        const string Maps = "/proc/self/maps";
+        var library = Started().File;
+        if (!File.Exists(Maps))
+            return;
+        // Code alone: it was never written to, so that nothing is lost with its pages.
+        foreach (var line in File.ReadLines(Maps).Where(line =>
+            line.Contains(" r-xp ", StringComparison.Ordinal) && line.EndsWith(library, StringComparison.Ordinal)))
+        {
+            var range = line[..line.IndexOf(' ')].Split('-')
+                .Select(end => nint.Parse(end, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToArray();
+            _ = Libc.Advise(range[0], range[1] - range[0], Libc.NotNeeded);
+        }
+    }
 
     /// <summary>The threads that OMP_NUM_THREADS asks for (of a list the first number, as OpenMP reads it), or else one
     /// a processor.</summary>
@@ -161,23 +179,6 @@ public static class TorchRuntime
     // MKL keeps the memory that it packs factors in, of each thread and each kind of product. Given back, it is that
     // of the next product or of tensors. MKL asks only whether the variable is there, not for its value.
     private static void KeepProductsFromHoarding() => _ = Libc.SetVariable("MKL_DISABLE_FAST_MM", "1", overwrite: 0);
-
-    // Loading libtorch runs through code of all of its operations, once, to register them. The kernel still has those
-    // pages of the file; what runs later is mapped again as it is called.
-    private static void GiveBackCodeOfTheStart(string library)
-    {
-        const string Maps = "/proc/self/maps";
-        if (!File.Exists(Maps))
-            return;
-        // Code alone: it was never written to, so that nothing is lost with its pages.
-        foreach (var line in File.ReadLines(Maps).Where(line =>
-            line.Contains(" r-xp ", StringComparison.Ordinal) && line.EndsWith(library, StringComparison.Ordinal)))
-        {
-            var range = line[..line.IndexOf(' ')].Split('-')
-                .Select(end => nint.Parse(end, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToArray();
-            _ = Libc.Advise(range[0], range[1] - range[0], Libc.NotNeeded);
-        }
-    }
 }
 
 /// <summary>Other programs that want the cores, as the kernel shows them: it takes a core from a thread that would go
