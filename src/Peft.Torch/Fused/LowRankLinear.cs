@@ -61,11 +61,11 @@ internal sealed class LowRankLinearFunction(double scale) : AutogradFunction
         if (Needs(Hidden) || Needs(B))
         {
             var dlow = torch.empty([_sizes.Rows, _sizes.Ranks], type);                   // scale * dy B
-            var db = Needs(B) ? torch.empty([_sizes.Ranks, _sizes.Outputs], kernel.SumType) : null;
+            var db = Needs(B) ? torch.empty(b.shape, kernel.SumType) : null;
             kernel.LowRankBackward(
                 _sizes, dy, LinearTensors.Dense(b, type), null, null, low, null, dlow, null, db, null);
             result[Hidden] = Needs(Hidden) ? dlow.As(hidden.dtype) : null;
-            result[B] = db?.t().Dense().As(b.dtype);
+            result[B] = db?.As(b.dtype);
         }
 
         if (Needs(X))

@@ -57,14 +57,14 @@ internal sealed class StackedExperts(LowRankShape shape, ILinearKernel kernel) :
         {
             gated = torch.empty_like(dh);
             kernel.Gate(shape, h!, gateRows, gated);
-            db = torch.empty([shape.Ranks, shape.Outputs], kernel.SumType);
+            db = torch.empty(b.shape, kernel.SumType);
         }
         var da = x is null ? null : torch.empty(a.shape, kernel.SumType);
         var dgates = needsGates ? torch.empty([shape.Rows, shape.Gates], kernel.SumType) : null;
         kernel.LowRankBackward(
             shape, dy, LinearTensors.Dense(b, dy.dtype), gateRows, h, gated, x, dh, dgates, db, da);
         return new LowRankGradients(
-            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db?.t().Dense(),
+            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db,
             dgates);
     }
 
@@ -97,7 +97,7 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
         _shares.Run((_, begin, end) => Gate(h, gateRows, gated, begin, end));
 
     /// <summary>From dy [N, O]: the gradient of h [N, C] in dh as products take it, and where the pointers are not null
-    /// that of the gates [N, G], of b [C, O] (transposed) and of a [C, D], whose input is x.</summary>
+    /// that of the gates [N, G], of b [O, C] and of a [C, D], whose input is x.</summary>
     public void Backward(T* dy, T* b, W* gateRows, W* h, T* gated, T* x, T* dh, W* dgates, W* db, W* da)
     {
         using var partial = new Scratch<W>(
@@ -119,8 +119,8 @@ internal sealed unsafe class LowRankKernel<T, W>(long rows, long inputs, long ou
                 Gate(gradients, gateRows, dh, i, i + count, W.One);
                 if (db != null)
                 {
-                    Gemm.Multiply(true, false, ranks, outputs, count, W.One,
-                        gated + i * ranks, ranks, dy + i * outputs, outputs, beta, up, outputs);
+                    Gemm.Multiply(true, false, outputs, ranks, count, W.One,
+                        dy + i * outputs, outputs, gated + i * ranks, ranks, beta, up, ranks);
                 }
                 if (da != null)
                 {
@@ -206,7 +206,7 @@ internal sealed class OneDownExperts(LowRankShape shape, ILinearKernel kernel) :
     {
         var heads = torch.empty([shape.Rows, shape.Ranks], dy.dtype);                    // scale * dy B
         var gated = needsB ? Gated(h!, gates!).As(dy.dtype) : null;
-        var db = needsB ? torch.empty([shape.Ranks, shape.Outputs], kernel.SumType) : null;
+        var db = needsB ? torch.empty(b.shape, kernel.SumType) : null;
         kernel.LowRankBackward(
             shape with { Gates = 1 }, dy, LinearTensors.Dense(b, dy.dtype), null, null, gated, null, heads, null, db,
             null);
@@ -215,7 +215,7 @@ internal sealed class OneDownExperts(LowRankShape shape, ILinearKernel kernel) :
         var dh = (each * GateRows(gates!).unsqueeze(2)).sum(1).As(dy.dtype);             // [N, R]
         var da = x is null ? null : LinearTensors.WeightGradient(kernel, dh, x, a);
         return new LowRankGradients(
-            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db?.t().Dense(),
+            new LowRankTerm(dh, LinearTensors.Dense(a, dy.dtype), Transposed: false, null), da, db,
             dgates);
     }
 

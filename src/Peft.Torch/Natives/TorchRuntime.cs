@@ -239,18 +239,18 @@ internal sealed class Neighbours(Action wake)
     {
         var leave = new ManualResetEvent(initialState: false);
         using var isAdded = new ManualResetEvent(initialState: false);
-        var thread = new Thread(
-            () =>
-            {
-                wake();
-                isAdded.Set();
-                leave.WaitOne();
-                leave.Dispose();
-            },
-            maxStackSize: 1 << 18) { IsBackground = true, Name = "beside neighbours" };
+        var thread = new Thread(Stay, maxStackSize: 1 << 18) { IsBackground = true, Name = "beside neighbours" };
         thread.Start();
         isAdded.WaitOne();
         return leave;
+
+        void Stay()
+        {
+            wake();
+            isAdded.Set();
+            leave.WaitOne();
+            leave.Dispose();
+        }
     }
 }
 
