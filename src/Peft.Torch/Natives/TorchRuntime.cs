@@ -167,14 +167,9 @@ public static class TorchRuntime
     // OpenMP's threads wait for their next loop by spinning. Left to its 300,000 turns, a product beside a busy
     // neighbour fell to a hundredth of its speed; without any, each of a step's many loops first wakes its threads,
     // which cost 2 to 4 % of a step. Read once, when libgomp is loaded; what the user set stands.
-    private static void LetThreadsSpinAMoment()
-    {
-        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null && Libc.GetVariable(SpinCount) is null
-            && Libc.SetVariable(SpinCount, "10000", overwrite: 0) == 0)
-        {
-            WatchesNeighbours = true;
-        }
-    }
+    private static void LetThreadsSpinAMoment() =>
+        WatchesNeighbours = Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is null
+            && Libc.GetVariable(SpinCount) is null && Libc.SetVariable(SpinCount, "10000", overwrite: 0) == 0;
 
     // MKL keeps the memory that it packs factors in, of each thread and each kind of product. Given back, it is that
     // of the next product or of tensors. MKL asks only whether the variable is there, not for its value.
