@@ -22,6 +22,8 @@ public sealed partial class TorchSharpTrapTests
         (@"\.storage\(\)", "a storage's data_ptr corrupts the heap: use Address()"),
         (@"(?<!Gradients|torch\.autograd)\.backward\(",
             "the error of a function of ours would not come out as it was thrown: use Gradients.backward"),
+        (@"\.(retain_grad|register_hook)\(",
+            "what adds up a gradient among functions of ours hides it from hooks: use Gradients.grad"),
         (@"\.(sum|mean)\(0\)", "a literal 0 becomes the ScalarType parameter, not a dimension: write [0] or 0L"),
     ];
 
@@ -41,6 +43,8 @@ public sealed partial class TorchSharpTrapTests
     [InlineData("var y = torch.matmul(a, b);")]
     [InlineData("var y = a.matmul(b);")]
     [InlineData("loss.backward();")]
+    [InlineData("y.retain_grad();")]
+    [InlineData("y.register_hook(slope => seen = slope)")]
     [InlineData("x.sum(0)")]
     [InlineData("x.mean(0)")]
     [InlineData("torch.autograd.grad([y], [x])")]

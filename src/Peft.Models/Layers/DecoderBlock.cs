@@ -84,7 +84,7 @@ public sealed class DecoderBlock : Layer
     /// <remarks>Shapes: hidden [B, T, D] → [B, T, D].</remarks>
     public Tensor Forward(Tensor hidden, SequenceContext context, ForwardPass pass)
     {
-        var normal = Normal(_beforeAttention, hidden);
+        (var normal, hidden) = Beside(_beforeAttention, hidden);
         var mixed = _attention.Forward(normal, context, pass);
         if (_config.IsParallel)
         {
@@ -92,9 +92,8 @@ public sealed class DecoderBlock : Layer
             return Scaled(Normal(_afterAttention, mixed)).add_(hidden).add_(Scaled(_feedForward.Forward(own, pass)));
         }
 
-        var attended = Added(hidden, mixed, _afterAttention);
-        return Added(
-            attended, _feedForward.Forward(Normal(_beforeFeedForward, attended), pass), _afterFeedForward);
+        (normal, var attended) = Beside(_beforeFeedForward, Added(hidden, mixed, _afterAttention));
+        return Added(attended, _feedForward.Forward(normal, pass), _afterFeedForward);
     }
 
     // In place: no one keeps what a branch gives, and a tensor fewer comes and goes between those that are kept.
@@ -103,6 +102,10 @@ public sealed class DecoderBlock : Layer
         : Scaled(Normal(after, branch)).add_(stream);
 
     private static Tensor Normal(Norm? norm, Tensor x) => norm is null ? x : norm.Forward(x);
+
+    // What a branch takes, and the stream that it is added to.
+    private static (Tensor Normal, Tensor Stream) Beside(Norm? norm, Tensor x) =>
+        norm?.Beside(x) ?? (x, x);
 
     private Tensor Scaled(Tensor branch) =>
         _config.ResidualMultiplier == 1 ? branch : branch * _config.ResidualMultiplier;

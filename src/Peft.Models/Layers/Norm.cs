@@ -79,6 +79,11 @@ public sealed class Norm : Layer
         return (normal * weight.to(wide)).to(x.dtype);
     }
 
+    /// <summary>The same, and x itself for what it is added to later: where it can, the gradients of both ways are made
+    /// together.</summary>
+    public (Tensor Normal, Tensor X) Beside(Tensor x) =>
+        _kind == NormKind.Rms ? Fused.rms_norm_beside(x, Weight, _epsilon) : (Forward(x), x);
+
     // A scale of 1 + w begins as one where w is zero.
     private static WeightKind DrawnAs(NormKind kind) =>
         kind == NormKind.RmsPlusOne ? WeightKind.Bias : WeightKind.Scale;

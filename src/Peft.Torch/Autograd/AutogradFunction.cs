@@ -25,6 +25,10 @@ public abstract unsafe class AutogradFunction
     private Tensor?[] _toSave = [];
     private Kept[] _saved = [];
     private Tensor? _again;
+    private AutogradFunction?[] _sources = [];
+    private bool[] _adds = [];
+    private (Tensor Tensor, long Pass)? _sum;
+    private DisposeScope? _scope;
     private bool[] _needs = [];
     private bool _released;
 
@@ -46,14 +50,37 @@ public abstract unsafe class AutogradFunction
     /// <param name="saved">What <see cref="Save"/> kept.</param>
     protected abstract Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved);
 
-    /// <summary>Whether <see cref="Repeat"/> gives the one output again, at far less cost than what made its
+    /// <summary>Whether <see cref="Repeat"/> gives the first output again, at far less cost than what made its
     /// inputs.</summary>
     protected virtual bool IsRepeatable => false;
 
-    /// <summary>Computes the one output again, to the same bits, in the backward pass.</summary>
+    /// <summary>Computes the first output again, to the same bits, in the backward pass.</summary>
     /// <param name="saved">What <see cref="Save"/> kept.</param>
     protected virtual Tensor Repeat(Tensor?[] saved) =>
         throw new NotSupportedException($"{GetType().Name}: its output cannot be computed again.");
+
+    /// <summary>The gradient of input number <paramref name="input"/> as far as others have made it in this pass:
+    /// <see cref="Backward"/> adds its own to it, in place, and returns it. Null: there is none, and it returns a
+    /// tensor of its own that nothing else holds.</summary>
+    protected Tensor? SumSoFar(int input)
+    {
+        if (_sources[input] is not { } source || BackwardThread.Current.Pass is not { } pass) return null;
+        _adds[input] = true;
+        return Here(source.TakeSum(pass));
+    }
+
+    /// <summary>The gradient of an input as it is returned: that of a leaf is left in its <c>grad</c> here, where the
+    /// pass goes there anyway, and null is returned. The engine would copy it, since it sees that others hold
+    /// it.</summary>
+    /// <param name="input">As <see cref="Save"/> kept it.</param>
+    /// <param name="gradient">Its gradient, which nothing else holds, or null.</param>
+    protected internal static Tensor? Leave(Tensor input, Tensor? gradient)
+    {
+        if (gradient is null || !input.is_leaf || BackwardThread.Current.Pass is null) return gradient;
+        if (input.grad is { } before) before.add_(gradient);
+        else input.grad = gradient;
+        return null;
+    }
 
     /// <summary>Keeps inputs, outputs or intermediate results for <see cref="Backward"/>; call it once, in
     /// <see cref="Forward"/>. A tensor changed in place in between is an error there.</summary>
@@ -108,6 +135,8 @@ public abstract unsafe class AutogradFunction
                 SetGradEnabled(1);
             }
 
+            _sources = Array.ConvertAll(inputs, SourceOf);
+            _adds = new bool[inputs.Length];
             var results = _node.Connect(inputs, outputs);
             _saved = Array.ConvertAll(_toSave, Keep);
             _toSave = [];
@@ -122,7 +151,10 @@ public abstract unsafe class AutogradFunction
 
     /// <summary>The engine asks for gradients. Errors: whatever <see cref="Backward"/> throws; the graph was freed;
     /// second derivatives.</summary>
-    internal Tensor?[] Differentiate(Tensor?[] gradients, bool keepGraph)
+    /// <param name="gradients">Of the outputs.</param>
+    /// <param name="keepGraph">Whether it may be asked again.</param>
+    /// <param name="scope">Where temporaries die.</param>
+    internal Tensor?[] Differentiate(Tensor?[] gradients, bool keepGraph, DisposeScope scope)
     {
         if (IsGradEnabled() != 0)
         {
@@ -130,14 +162,26 @@ public abstract unsafe class AutogradFunction
                 $"{GetType().Name}: a second derivative was requested (create_graph); only first derivatives exist.");
         }
 
+        _scope = scope;
+        if (BackwardThread.Current.Pass is { } pass && Here(TakeSum(pass)) is { } sum)
+            gradients[0] = gradients[0] is { } rest ? sum.add_(rest) : sum;
         var saved = Unpack();
         Forget();
         if (!keepGraph) Release();
+        Array.Clear(_adds);
         var found = Backward(gradients, saved);
-        return found.Length == _needs.Length
-            ? found
-            : throw new InvalidOperationException(
+        if (found.Length != _needs.Length)
+            throw new InvalidOperationException(
                 $"{GetType().Name} returned {found.Length} gradients for {_needs.Length} inputs.");
+        for (var i = 0; i < found.Length; i++)
+        {
+            if (!_adds[i] || found[i] is not { } gradient) continue;
+            _sources[i]!.PutSum(gradient);
+            found[i] = null;
+        }
+
+        _scope = null;
+        return found;
     }
 
     /// <summary>Frees what was saved.</summary>
@@ -145,6 +189,8 @@ public abstract unsafe class AutogradFunction
     {
         _released = true;
         Forget();
+        _sum?.Tensor.Dispose();
+        _sum = null;
         foreach (var kept in _saved)
         {
             if (kept.Tensor != 0) DeleteSaved(kept.Tensor);
@@ -153,10 +199,13 @@ public abstract unsafe class AutogradFunction
         _saved = [];
     }
 
-    // What was changed in place since is another tensor than the one that would be computed.
     private Kept Keep(Tensor? tensor) =>
+        SourceOf(tensor) is { } source ? new(0, source) : new(_node!.Keep(tensor), null);
+
+    // What was changed in place since is another tensor than the one that would be computed.
+    private static AutogradFunction? SourceOf(Tensor? tensor) =>
         tensor is not null && Repeatable.TryGetValue(tensor, out var source) && VersionOf(tensor.Handle) == 0
-            ? new(0, source) : new(_node!.Keep(tensor), null);
+            ? source : null;
 
     private Tensor?[] Unpack()
     {
@@ -168,6 +217,36 @@ public abstract unsafe class AutogradFunction
         }
 
         return Array.ConvertAll(_saved, kept => kept.Source?.Again() ?? _node!.Unpack(kept.Tensor));
+    }
+
+    // What a pass that failed left is nothing to add to. The sum is in no scope.
+    private Tensor? TakeSum(long pass)
+    {
+        if (_sum is not { } sum) return null;
+        _sum = null;
+        if (sum.Pass == pass)
+        {
+            BackwardThread.Current.Count(-1);
+            return sum.Tensor;
+        }
+
+        sum.Tensor.Dispose();
+        return null;
+    }
+
+    private Tensor? Here(Tensor? sum)
+    {
+        if (sum is not null) _scope!.Attach(sum);
+        return sum;
+    }
+
+    private void PutSum(Tensor gradient)
+    {
+        var (thread, own) = (BackwardThread.Current, gradient);
+        // Another input of the same function may be the same tensor.
+        if (TakeSum(thread.Pass!.Value) is { } before) own = before.add_(gradient);
+        _sum = (own.DetachFromDisposeScope(), thread.Pass.Value);
+        thread.Count(1);
     }
 
     // Lives until the gradients of all who took it have come, or the graph goes.

@@ -103,7 +103,7 @@ internal sealed unsafe class AutogradNode
             var incoming = new Tensor?[count];
             for (var i = 0; i < count; i++)
                 incoming[i] = gradients[i] == 0 ? null : Tensor.UnsafeCreateTensor(gradients[i]);
-            var outgoing = _function!.Differentiate(incoming, thread.KeepGraph);
+            var outgoing = _function!.Differentiate(incoming, thread.KeepGraph, scope);
             var buffer = thread.Buffer(outgoing.Length);
             for (var i = 0; i < outgoing.Length; i++)
                 buffer[i] = outgoing[i] is { } tensor ? thread.Return(tensor) : Undefined;

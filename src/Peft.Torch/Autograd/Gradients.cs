@@ -20,7 +20,8 @@ public static class Gradients
     /// <param name="retain_graph">The graph is walked again later.</param>
     public static void backward(IList<Tensor> tensors, IList<Tensor>? gradients, bool retain_graph = false) =>
         BackwardThread.Current.Run(
-            retain_graph, () => torch.autograd.backward(tensors, gradients, retain_graph, create_graph: false));
+            retain_graph, () => torch.autograd.backward(tensors, gradients, retain_graph, create_graph: false),
+            reachesAll: true);
 
     /// <summary>The gradients of some tensors, leaves or not, in their order, which stay out of every <c>grad</c>. In
     /// place of <c>torch.autograd.grad</c>, in which an error ends the process: the library catches none
@@ -86,7 +87,10 @@ internal sealed unsafe class BackwardThread
     private readonly List<Tensor> _returned = [];
     private nint* _buffer;
     private int _capacity;
+    private static long _passes;
+
     private int _depth;
+    private int _sums;
     private Exception? _failure;
 
     private BackwardThread()
@@ -99,6 +103,13 @@ internal sealed unsafe class BackwardThread
 
     /// <summary>Whether graphs may be walked again. Unknown outside <see cref="Run"/>, so then they are kept.</summary>
     internal bool KeepGraph { get; private set; } = true;
+
+    /// <summary>The number of the pass that this thread is in, where it goes to every function that the result was made
+    /// of; else null. Then no one but the maker of an output sees its gradient, and others may add it up.</summary>
+    internal long? Pass { get; private set; }
+
+    /// <summary>Counts sums of gradients that were begun, less those that came to whom they are for.</summary>
+    internal void Count(int sums) => _sums += sums;
 
     /// <summary>Memory for pointers that C++ reads right after the call that asked for it.</summary>
     internal nint* Buffer(int count)
@@ -133,14 +144,18 @@ internal sealed unsafe class BackwardThread
     }
 
     /// <summary>Runs a backward pass; an exception of a function in it is thrown as it was.</summary>
-    internal void Run(bool keepGraph, Action pass)
+    internal void Run(bool keepGraph, Action pass, bool reachesAll = false)
     {
-        var (outerKeep, outerFailure) = (KeepGraph, _failure);
-        (KeepGraph, _failure) = (keepGraph, null);
+        var (outerKeep, outerFailure, outerPass, outerSums) = (KeepGraph, _failure, Pass, _sums);
+        (KeepGraph, _failure, Pass, _sums) =
+            (keepGraph, null, reachesAll ? Interlocked.Increment(ref _passes) : null, 0);
         _depth++;
         try
         {
             pass();
+            if (_sums != 0)
+                throw new InvalidOperationException(
+                    $"a backward pass ended while the gradients of {_sums} tensors were still being added up");
         }
         catch (Exception) when ((_failure ?? Interlocked.Exchange(ref _elsewhere, null)) is { } cause)
         {
@@ -149,7 +164,7 @@ internal sealed unsafe class BackwardThread
         finally
         {
             _depth--;
-            (KeepGraph, _failure) = (outerKeep, outerFailure);
+            (KeepGraph, _failure, Pass, _sums) = (outerKeep, outerFailure, outerPass, outerSums);
             FreeReturned();
         }
     }

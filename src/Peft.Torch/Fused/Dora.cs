@@ -96,14 +96,11 @@ internal sealed class DoraFunction(double scale) : AutogradFunction
         {
             var found = _products.Backward(
                 dz, Needs(A) ? LinearTensors.Rows(x!, type) : null, a, b, null, h, Needs(B), false);
-            result[A] = found.A?.As(a.dtype);
-            result[B] = found.B?.As(b.dtype);
+            result[A] = Leave(a, found.A?.As(a.dtype));
+            result[B] = Leave(b, found.B?.As(b.dtype));
             if (Needs(X))
-            {
-                var dx = torch.empty(_shape, type);
-                kernel.Backward(dz, LinearTensors.Dense(weight, type), found.Input, dx);
-                result[X] = dx.As(weight.dtype);
-            }
+                result[X] = LinearTensors.InputGradient(
+                    SumSoFar(X), dz, weight, found.Input, _shape, weight.dtype);
         }
 
         if (Needs(Bias))

@@ -215,14 +215,13 @@ internal sealed class ExpertRowsFunction(ExpertRows rows, double scale) : Autogr
         var dy = LinearTensors.Dense(gradient, type);
         var found = rows.Products(a, b, scale, isIn: true).Backward(
             dy, input is null ? null : LinearTensors.Rows(input, type), a, b, Ones(), h, Needs(B), needsGates: false);
-        (result[A], result[B]) = (found.A?.As(a.dtype), found.B?.As(b.dtype));
+        (result[A], result[B]) = (Leave(a, found.A?.As(a.dtype)), Leave(b, found.B?.As(b.dtype)));
         if (Needs(X))
         {
             var sum = torch.empty([rows.Tokens, weight.size(0)], type);
             ExpertRowsKernel.Of(type).Sum(rows, dy, null, sum);
-            kernel.Backward(
-                sum, LinearTensors.Dense(weight, type), _split ? null : found.Input,
-                result[X] = torch.empty(_shape, type));
+            result[X] = LinearTensors.InputGradient(
+                SumSoFar(X), sum, weight, _split ? null : found.Input, _shape, type);
         }
 
         if (Needs(LoraInput))
@@ -267,7 +266,7 @@ internal sealed class ExpertSumFunction(ExpertRows rows, double scale) : Autogra
         var input = !Needs(A) ? null : LinearTensors.Dense((_split ? saved[5] : x)!, type);
         var found = rows.Products(a, b, scale, isIn: false)
             .Backward(dy, input, a, b, gates, h, Needs(B), Needs(Gates));
-        (result[A], result[B]) = (found.A?.As(a.dtype), found.B?.As(b.dtype));
+        (result[A], result[B]) = (Leave(a, found.A?.As(a.dtype)), Leave(b, found.B?.As(b.dtype)));
         long[] wide = [rows.Count, weight.size(1)];
         if (Needs(LoraInput))
             own.Spread(rows, null, null, found.Input, result[LoraInput] = torch.empty(wide, type));

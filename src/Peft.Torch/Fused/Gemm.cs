@@ -137,26 +137,29 @@ internal static unsafe class Tiles<T, W>
     private const long SmallWork = 1 << 18;
 
     /// <summary>target [m, n] = main + added + bias, rounded once. Sums of main do not depend on whether anything is
-    /// added; without main they begin at zero.</summary>
-    public static void Product(long m, long n, Factors<T>? main, AddToTile<W>? add, W* bias, T* target)
+    /// added; without main they begin at zero, and where <paramref name="sums"/> with what target holds.</summary>
+    public static void Product(
+        long m, long n, Factors<T>? main, AddToTile<W>? add, W* bias, T* target, bool sums = false)
     {
         var (rows, columns) = SizeOf(m, n);
         var (down, across) = (Pieces(m, rows), Pieces(n, columns));
         Threads.Share(down * across, tasks =>
         {
-            using var sums = new Scratch<W>(typeof(T) == typeof(W) ? 0 : rows * columns);
+            using var wide = new Scratch<W>(typeof(T) == typeof(W) ? 0 : rows * columns);
             while (tasks.Next(out var task))
             {
                 var (i, j) = (task % down * rows, task / down * columns);
                 var (height, width) = (Math.Min(rows, m - i), Math.Min(columns, n - j));
                 var goal = target + i * n + j;
-                var (tile, step) = typeof(T) == typeof(W) ? ((nint)goal, n) : ((nint)sums.Pointer, width);
+                var (tile, step) = typeof(T) == typeof(W) ? ((nint)goal, n) : ((nint)wide.Pointer, width);
+                // What target holds is the beginning of a tile in its own place, and comes last to any other.
+                var continues = sums && typeof(T) == typeof(W);
                 if (main is { } factors)
-                    Multiply(factors, i, j, height, width, W.Zero, (W*)tile, step);
-                else
+                    Multiply(factors, i, j, height, width, continues ? W.One : W.Zero, (W*)tile, step);
+                else if (!continues)
                     Clear((W*)tile, step, height, width);
                 add?.Invoke(i, j, height, width, (W*)tile, step);
-                Finish((W*)tile, step, height, width, bias == null ? null : bias + j, goal, n);
+                Finish((W*)tile, step, height, width, bias == null ? null : bias + j, goal, n, sums);
             }
         }, alone: m * n * (main?.Inner ?? 1) < SmallWork);
     }
@@ -184,7 +187,8 @@ internal static unsafe class Tiles<T, W>
             factors.LeftAt(i), factors.LeftStep, factors.RightAt(j), factors.RightStep, beta, tile, step);
     }
 
-    private static void Finish(W* tile, long step, long height, long width, W* bias, T* goal, long goalStep)
+    private static void Finish(
+        W* tile, long step, long height, long width, W* bias, T* goal, long goalStep, bool sums)
     {
         for (long i = 0; i < height; i++)
         {
@@ -192,7 +196,7 @@ internal static unsafe class Tiles<T, W>
             if (bias != null)
                 Add(row, bias, width);
             if (typeof(T) != typeof(W))
-                VectorMath.Store(row, width, goal + i * goalStep);
+                VectorMath.Finish((float*)row, width, goal + i * goalStep, sums);
         }
     }
 

@@ -96,14 +96,9 @@ internal sealed class LinearFunction : AutogradFunction
         var type = LinearKernel.ProductType(weight.dtype);
         var kernel = LinearKernel.For(type);
         var dy = LinearTensors.Rows(gradient, type);
-        Tensor? dx = null;
-        if (Needs(0))
-        {
-            dx = torch.empty(_shape, type);
-            kernel.Backward(dy, LinearTensors.Dense(weight, type), null, dx);
-        }
+        var dx = Needs(0) ? LinearTensors.InputGradient(SumSoFar(0), dy, weight, null, _shape, weight.dtype) : null;
         var dw = Needs(1) ? LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight) : null;
-        return [dx?.As(weight.dtype), dw, Needs(2) ? dy.sum(0, type: kernel.SumType).As(weight.dtype) : null];
+        return [dx, dw, Needs(2) ? dy.sum(0, type: kernel.SumType).As(weight.dtype) : null];
     }
 }
 
@@ -113,7 +108,36 @@ internal static class LinearTensors
     /// <summary>[.., D] as dense rows [N, D].</summary>
     public static Tensor Rows(Tensor x, ScalarType type) => Dense(x.reshape(-1, x.size(-1)), type);
 
-    public static Tensor Dense(Tensor tensor, ScalarType type) => tensor.As(type).Dense();
+    public static Tensor Dense(Tensor tensor, ScalarType type) =>
+        tensor.dtype == ScalarType.Float32 && type == ScalarType.BFloat16 ? Narrowed(tensor.Dense())
+        : tensor.As(type).Dense();
+
+    // libtorch's own conversion takes ten times as long.
+    private static unsafe Tensor Narrowed(Tensor wide)
+    {
+        var narrow = torch.empty(wide.shape, ScalarType.BFloat16);
+        var (from, to) = ((nint)TensorMemory.Of<float>(wide), (nint)TensorMemory.Of<ushort>(narrow));
+        Elements<float>.ForRows(wide.numel(), 1, (begin, end) =>
+            VectorMath.Store((float*)from + begin, end - begin, (ushort*)to + begin));
+        return narrow;
+    }
+
+    /// <summary>dy W + added, together with what others made of this gradient.</summary>
+    /// <param name="sum">That, or null.</param>
+    /// <param name="dy">[N, O], as products take it.</param>
+    /// <param name="weight">[O, D], or null where there is only what is added.</param>
+    /// <param name="added">What a mixture adds, or null.</param>
+    /// <param name="shape">[.., D].</param>
+    /// <param name="type">Of the gradient.</param>
+    public static Tensor InputGradient(
+        Tensor? sum, Tensor dy, Tensor? weight, LowRankTerm? added, long[] shape, ScalarType type)
+    {
+        var kernel = LinearKernel.For(dy.dtype);
+        var addsThere = sum is not null && sum.dtype == dy.dtype && sum.is_contiguous();
+        var dx = addsThere ? sum! : torch.empty(shape, dy.dtype);
+        kernel.Backward(dy, weight is null ? null : Dense(weight, dy.dtype), added, dx, addsThere);
+        return addsThere || sum is null ? dx.As(type) : sum.add_(dx);
+    }
 
     /// <summary>dyt x, in the weight's type.</summary>
     public static Tensor WeightGradient(ILinearKernel kernel, Tensor dy, Tensor x, Tensor weight)
@@ -139,8 +163,8 @@ internal interface ILinearKernel
     /// <summary>y [N, O] = factors * (x Wt + added) + bias; factors are 1 where they are not given.</summary>
     void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, ColumnFactors? factors = null);
 
-    /// <summary>dx [N, D] = dy W + added.</summary>
-    void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx);
+    /// <summary>dx [N, D] = dy W + added, of which there is one; where it sums, with what dx holds.</summary>
+    void Backward(Tensor dy, Tensor? weight, LowRankTerm? added, Tensor dx, bool sums = false);
 
     /// <summary>target [.., columns] = term.</summary>
     void Fill(LowRankTerm term, Tensor target);
@@ -228,10 +252,11 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
         };
     }
 
-    public void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx)
+    public void Backward(Tensor dy, Tensor? weight, LowRankTerm? added, Tensor dx, bool sums = false)
     {
-        var (N, D, O) = (dy.size(0), weight.size(1), weight.size(0));
-        Tiles<T, W>.Product(N, D, new(Of(dy), O, false, Of(weight), D, false, O), Adding(added, D), null, Of(dx));
+        var (N, D, O) = (dy.size(0), dx.size(-1), dy.size(1));
+        Factors<T>? main = weight is null ? null : new(Of(dy), O, false, Of(weight), D, false, O);
+        Tiles<T, W>.Product(N, D, main, Adding(added, D), null, Of(dx), sums);
     }
 
     public void Fill(LowRankTerm term, Tensor target)

@@ -91,20 +91,10 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
             Needs(Gates) || Needs(A) || Needs(B) || Needs(LoraInput) || (Needs(X) && !_split)
                 ? LowRankBackward(dy, saved, result) : null;
         if (Needs(X))
-        {
-            var dx = torch.empty(_shape, type);
-            if (weight is null)
-                kernel.Fill(added!.Value, dx);
-            else
-                kernel.Backward(dy, LinearTensors.Dense(weight, type), _split ? null : added, dx);
-            result[X] = dx.As(_type);
-        }
+            result[X] = LinearTensors.InputGradient(
+                SumSoFar(X), dy, weight, _split ? null : added, _shape, _type);
         if (Needs(LoraInput))
-        {
-            var dx = torch.empty(_shape, type);
-            kernel.Fill(added!.Value, dx);
-            result[LoraInput] = dx.As(_type);
-        }
+            result[LoraInput] = LinearTensors.InputGradient(SumSoFar(LoraInput), dy, null, added, _shape, _type);
         if (Needs(Weight))
             result[Weight] = LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight!);
         if (Needs(Bias))
@@ -119,8 +109,8 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
         var mask = saved[7];
         var input = Needs(A) ? LinearTensors.Rows((_split ? loraInput : x)!, dy.dtype) : null;
         var found = _experts.Backward(dy, input, a, b, gates, h, Needs(B), Needs(Gates));
-        result[A] = found.A?.As(a.dtype);
-        result[B] = found.B?.As(b.dtype);
+        result[A] = Leave(a, found.A?.As(a.dtype));
+        result[B] = Leave(b, found.B?.As(b.dtype));
         result[Gates] = found.Gates?.As(gates!.dtype).view(gates.shape);
         if (mask is not null)
             result[Gates]!.mul_(mask);

@@ -65,15 +65,11 @@ internal sealed class LowRankLinearFunction(double scale) : AutogradFunction
             kernel.LowRankBackward(
                 _sizes, dy, LinearTensors.Dense(b, type), null, null, low, null, dlow, null, db, null);
             result[Hidden] = Needs(Hidden) ? dlow.As(hidden.dtype) : null;
-            result[B] = db?.As(b.dtype);
+            result[B] = Leave(b, db?.As(b.dtype));
         }
 
         if (Needs(X))
-        {
-            var dx = torch.empty(_shape, type);
-            kernel.Backward(dy, LinearTensors.Dense(weight, type), null, dx);
-            result[X] = dx.As(weight.dtype);
-        }
+            result[X] = LinearTensors.InputGradient(SumSoFar(X), dy, weight, null, _shape, weight.dtype);
 
         if (Needs(Bias))
             result[Bias] = dy.sum(0, type: kernel.SumType).As(weight.dtype);

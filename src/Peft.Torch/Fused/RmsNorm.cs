@@ -12,24 +12,41 @@ public static partial class Fused
     /// Errors: <see cref="ArgumentException"/> when shapes do not meet.</remarks>
     public static Tensor rms_norm(Tensor x, Tensor weight, double eps)
     {
+        CheckNorm(x, weight);
+        return Kernels.ServeRows(x) ? new RmsNormFunction((float)eps, handsOn: false).Apply(x, weight)
+            : Composed.rms_norm(x, weight, eps);
+    }
+
+    /// <summary><see cref="rms_norm"/>, and x itself for what it is added to later: the gradients of both ways are one
+    /// pass.</summary>
+    /// <remarks>Shapes, gradient and errors: as <see cref="rms_norm"/>; the second result shares x's memory.</remarks>
+    public static (Tensor Normal, Tensor X) rms_norm_beside(Tensor x, Tensor weight, double eps)
+    {
+        CheckNorm(x, weight);
+        if (!Kernels.ServeRows(x))
+            return (Composed.rms_norm(x, weight, eps), x);
+        var outputs = new RmsNormFunction((float)eps, handsOn: true).ApplyAll(x, weight);
+        return (outputs[0], outputs[1]);
+    }
+
+    private static void CheckNorm(Tensor x, Tensor weight)
+    {
         if (x.dim() < 1 || weight.dim() != 1 || x.size(-1) != weight.size(0))
             throw new ArgumentException(
                 $"x {Shapes.Of(x)} does not meet weight {Shapes.Of(weight)}; x is [..., D] and weight [D]");
-        return Kernels.ServeRows(x) ? new RmsNormFunction((float)eps).Apply(x, weight)
-            : Composed.rms_norm(x, weight, eps);
     }
 }
 
-/// <summary>RMSNorm over the memory of CPU tensors; inputs x, weight. Backward computes a row's statistics again: one
-/// pass over x is cheaper than a graph that holds more.</summary>
-internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
+/// <summary>RMSNorm over the memory of CPU tensors; inputs x, weight, outputs the norm and, where it hands it on, x.
+/// Backward computes a row's statistics again: one pass over x is cheaper than a graph that holds more.</summary>
+internal sealed unsafe class RmsNormFunction(float eps, bool handsOn) : AutogradFunction
 {
     protected override bool IsRepeatable => true;
 
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
         Save(inputs[0], inputs[1]);
-        return [Repeat(inputs)];
+        return handsOn ? [Repeat(inputs), inputs[0]!.detach()] : [Repeat(inputs)];
     }
 
     protected override Tensor Repeat(Tensor?[] saved)
@@ -49,7 +66,8 @@ internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved)
     {
-        if (gradients[0] is null) return [null, null];
+        var beside = handsOn && Needs(0) ? gradients[1]?.Dense() : null;
+        if (gradients[0] is null) return [beside, null];
         var (x, weight) = (saved[0]!, saved[1]!);
         var (rows, slopes, factors) = (x.Dense(), gradients[0]!.Dense(), weight.As(x.dtype).Dense());
         var (count, n) = Size(x);
@@ -61,7 +79,8 @@ internal sealed unsafe class RmsNormFunction(float eps) : AutogradFunction
 
         void Run<T>()
             where T : unmanaged => RmsNormKernel<T>.Backward(
-                Of<T>(slopes), Of<T>(rows), Of<T>(factors), Of<T>(dx), Of<float>(partial), count, n, eps);
+                Of<T>(slopes), Of<T>(rows), Of<T>(factors), Of<T>(beside), Of<T>(dx), Of<float>(partial), count, n,
+                eps);
     }
 
     private static (long Rows, long Columns) Size(Tensor x) => (x.numel() / x.size(-1), x.size(-1));
@@ -85,10 +104,11 @@ internal static unsafe class RmsNormKernel<T>
     /// <summary>Blocks of rows, each with a sum of its own for the weight's gradient.</summary>
     public static long Shares(long rows, long n) => (rows + RowsAShare(n) - 1) / RowsAShare(n);
 
-    /// <summary>dx = inverse * (dn - normal * mean(dn normal)) with dn = dy weight; null where no one asks for it.
-    /// partial [Shares, n] gets the weight's gradient in parts, so that its sum does not depend on the
-    /// threads.</summary>
-    public static void Backward(T* dy, T* x, T* weight, T* dx, float* partial, long rows, long n, float eps)
+    /// <summary>dx = beside + inverse * (dn - normal * mean(dn normal)) with dn = dy weight; null where no one asks for
+    /// it, and where there is nothing beside. partial [Shares, n] gets the weight's gradient in parts, so that its sum
+    /// does not depend on the threads.</summary>
+    public static void Backward(
+        T* dy, T* x, T* weight, T* beside, T* dx, float* partial, long rows, long n, float eps)
     {
         var share = RowsAShare(n);
         Threads.Share(Shares(rows, n), tasks =>
@@ -98,7 +118,9 @@ internal static unsafe class RmsNormKernel<T>
                 for (var i = task * share; i < Math.Min(rows, (task + 1) * share); i++)
                 {
                     var inverse = Inverse(x + i * n, n, eps);
-                    if (dx != null) BackwardRow(dy + i * n, x + i * n, weight, dx + i * n, n, inverse);
+                    if (dx != null)
+                        BackwardRow(dy + i * n, x + i * n, weight, beside == null ? null : beside + i * n, dx + i * n,
+                            n, inverse);
                     if (partial != null) AddWeightRow(dy + i * n, x + i * n, partial + task * n, n, inverse);
                 }
             }
@@ -144,7 +166,7 @@ internal static unsafe class RmsNormKernel<T>
         P.Store(Elements<T>.Round(P.Load(x, left) * factor) * P.Load(weight, left), y, left);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void BackwardRow(T* dy, T* x, T* weight, T* dx, long n, float inverse)
+    private static void BackwardRow(T* dy, T* x, T* weight, T* beside, T* dx, long n, float inverse)
     {
         var sum = Vector512<float>.Zero;
         long j = 0;
@@ -157,18 +179,19 @@ internal static unsafe class RmsNormKernel<T>
         var mean = Vector512.Create(-Vector512.Sum(sum) * inverse * inverse / n);
         var factor = Vector512.Create(inverse);
         for (j = 0; j + Step <= n; j += Step)
-            Slope<Whole>(dy + j, x + j, weight + j, dx + j, mean, factor, Step);
+            Slope<Whole>(dy + j, x + j, weight + j, beside == null ? null : beside + j, dx + j, mean, factor, Step);
         if (j < n)
-            Slope<Last>(dy + j, x + j, weight + j, dx + j, mean, factor, n - j);
+            Slope<Last>(dy + j, x + j, weight + j, beside == null ? null : beside + j, dx + j, mean, factor, n - j);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Slope<P>(
-        T* dy, T* x, T* weight, T* dx, Vector512<float> mean, Vector512<float> factor, long left)
+        T* dy, T* x, T* weight, T* beside, T* dx, Vector512<float> mean, Vector512<float> factor, long left)
         where P : IPart
     {
         var dn = P.Load(dy, left) * P.Load(weight, left);
-        P.Store(factor * Vector512.FusedMultiplyAdd(P.Load(x, left), mean, dn), dx, left);
+        var slope = factor * Vector512.FusedMultiplyAdd(P.Load(x, left), mean, dn);
+        P.Store(beside == null ? slope : slope + P.Load(beside, left), dx, left);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -121,8 +121,20 @@ internal static class RouterChecks
     public static bool Serve(Tensor x) => Kernels.ServeRows(x) && Gemm.IsAvailable;
 }
 
+/// <summary>An operation whose first input is what a router goes by.</summary>
+internal abstract class ScoringFunction : AutogradFunction
+{
+    /// <summary>Where the gradient of x goes, and whether it is added to what is there; null: nowhere.</summary>
+    protected (Tensor Target, bool Adds)? InputGradient(Tensor x)
+    {
+        if (!Needs(0))
+            return null;
+        return SumSoFar(0) is { } sum ? (sum.contiguous(), true) : (torch.empty(x.shape, x.dtype), false);
+    }
+}
+
 /// <summary>Scores on the CPU; inputs x, weight.</summary>
-internal sealed class RouterScoresFunction : AutogradFunction
+internal sealed class RouterScoresFunction : ScoringFunction
 {
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
@@ -134,11 +146,12 @@ internal sealed class RouterScoresFunction : AutogradFunction
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) => gradients[0] is { } slopes
-        ? RouterScores.Backward(saved[0]!, saved[1]!, slopes.Dense(), null, null, Needs(0), Needs(1)) : [null, null];
+        ? RouterScores.Backward(saved[0]!, saved[1]!, slopes.Dense(), null, null, InputGradient(saved[0]!), Needs(1))
+        : [null, null];
 }
 
 /// <summary>Scores and their softmax on the CPU; inputs x, weight, outputs logits, probabilities.</summary>
-internal sealed unsafe class RouterSoftmaxFunction : AutogradFunction
+internal sealed unsafe class RouterSoftmaxFunction : ScoringFunction
 {
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
@@ -164,13 +177,13 @@ internal sealed unsafe class RouterSoftmaxFunction : AutogradFunction
             var at = begin * n;
             SmallRows.SoftmaxBack((float*)target + at, (float*)own + at, d == 0 ? null : (float*)d + at,
                 l == 0 ? null : (float*)l + at, end - begin, n);
-        }, Needs(0), Needs(1));
+        }, InputGradient(saved[0]!), Needs(1));
     }
 }
 
 /// <summary>Scores, softmax and the gates of the best on the CPU; inputs x, weight, present, outputs gates,
 /// probabilities, logits.</summary>
-internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : AutogradFunction
+internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : ScoringFunction
 {
     private bool _isPlain;
 
@@ -243,7 +256,7 @@ internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : AutogradFuncti
                 SmallRows.LogitsBack((float*)raw + at, (byte*)there, rule.Score == RouterScore.Magnitude,
                     (float)rule.Temperature, (float*)result, rows, n);
             }
-        }, Needs(0), Needs(1)), null];
+        }, InputGradient(saved[0]!), Needs(1)), null];
     }
 }
 
@@ -262,13 +275,12 @@ internal static class RouterScores
 
     /// <summary>The gradients of x and weight.</summary>
     public static Tensor?[] Backward(
-        Tensor x, Tensor weight, Tensor slopes, StandardizedSlopes? standard, Action<long, long>? prepare, bool needsX,
-        bool needsWeight)
+        Tensor x, Tensor weight, Tensor slopes, StandardizedSlopes? standard, Action<long, long>? prepare,
+        (Tensor Target, bool Adds)? dx, bool needsWeight)
     {
-        var dx = needsX ? torch.empty(x.shape, x.dtype) : null;
         var dw = needsWeight ? torch.empty(weight.shape, ScalarType.Float32) : null;
-        Kernel(x, weight).Backward(slopes, dx, dw, standard, prepare);
-        return [dx, dw];
+        Kernel(x, weight).Backward(slopes, dx?.Target, dx is { Adds: true }, dw, standard, prepare);
+        return [dx?.Target, AutogradFunction.Leave(weight, dw)];
     }
 }
 

@@ -11,11 +11,11 @@ internal interface IRouterScoresKernel
     /// then what follows for rows [begin, end), on their thread.</summary>
     void Forward(Tensor scores, Tensor? moments, Action<long, long>? then);
 
-    /// <summary>dx = slopes weight, dw = slopest x; null where no one asks for it. Slopes of rows [begin, end) are
-    /// made by <paramref name="prepare"/> on their thread where it is given; those of standardized rows are
-    /// overwritten.</summary>
+    /// <summary>dx = slopes weight, or what is there plus that, dw = slopest x; null where no one asks for it. Slopes
+    /// of rows [begin, end) are made by <paramref name="prepare"/> on their thread where it is given; those of
+    /// standardized rows are overwritten.</summary>
     void Backward(
-        Tensor slopes, Tensor? dx, Tensor? dw, StandardizedSlopes? standard, Action<long, long>? prepare);
+        Tensor slopes, Tensor? dx, bool adds, Tensor? dw, StandardizedSlopes? standard, Action<long, long>? prepare);
 }
 
 /// <summary>What the gradient of scores of standardized rows needs: the scores [N, E], and of each row its mean and one
@@ -59,7 +59,7 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
 
     /// <inheritdoc/>
     public void Backward(
-        Tensor slopes, Tensor? dx, Tensor? dw, StandardizedSlopes? standard, Action<long, long>? prepare)
+        Tensor slopes, Tensor? dx, bool adds, Tensor? dw, StandardizedSlopes? standard, Action<long, long>? prepare)
     {
         // Behind the sums of dw one number an expert: what the rows' means take from it.
         var each = _experts * (_width + 1);
@@ -87,7 +87,7 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
                     if (weights != 0)
                         AddToWeights(slope, i, count, j, columns, wide.Pointer, own + j);
                     if (inputs != 0)
-                        Inputs(slope, i, count, j, columns, factor, wide.Pointer, (T*)inputs);
+                        Inputs(slope, i, count, j, columns, factor, wide.Pointer, (T*)inputs, adds);
                 }
             }
         });
@@ -123,21 +123,22 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
         }
     }
 
-    // goal [count, columns] = slope weight, and what standardized rows lack.
+    // goal [count, columns] = slope weight, or itself plus that, and what standardized rows lack.
     private void Inputs(
-        float* slope, long i, long count, long j, long columns, float* factors, float* wide, T* goal)
+        float* slope, long i, long count, long j, long columns, float* factors, float* wide, T* goal, bool adds)
     {
         goal += i * _width + j;
-        var (product, step) = typeof(T) == typeof(float) ? ((nint)goal, _width) : ((nint)wide, columns);
+        var isInPlace = typeof(T) == typeof(float);
+        var (product, step) = isInPlace ? ((nint)goal, _width) : ((nint)wide, columns);
         if (IsByStrips)
         {
-            BlockProducts.Multiply(
-                count, columns, _experts, slope, _experts, 1, _weight + j, _width, 1, false, (float*)product, step);
+            BlockProducts.Multiply(count, columns, _experts, slope, _experts, 1, _weight + j, _width, 1,
+                isInPlace && adds, (float*)product, step);
         }
         else
         {
-            Gemm.Multiply(false, false, count, columns, _experts, 1f, slope, _experts, _weight, _width, 0f,
-                (float*)product, step);
+            Gemm.Multiply(false, false, count, columns, _experts, 1f, slope, _experts, _weight, _width,
+                isInPlace && adds ? 1f : 0f, (float*)product, step);
         }
 
         for (long row = 0; row < count; row++)
@@ -146,8 +147,8 @@ internal sealed unsafe class RouterScoresKernel<T>(Tensor x, Tensor weight) : IR
             if (factors != null)
                 StandardRows<T>.AddRow(
                     _x + (i + row) * _width + j, factors[2 * row], factors[2 * row + 1], own, columns);
-            if (typeof(T) != typeof(float))
-                VectorMath.Store(own, columns, goal + row * _width);
+            if (!isInPlace)
+                VectorMath.Finish(own, columns, goal + row * _width, adds);
         }
     }
 

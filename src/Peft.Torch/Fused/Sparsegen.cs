@@ -80,7 +80,7 @@ internal sealed unsafe class SparsegenFunction(float eps) : AutogradFunction
 }
 
 /// <summary>The network of the sparsity on the CPU; inputs x, first, its bias, second, its bias.</summary>
-internal sealed unsafe class PredictedSparsityFunction(float offset) : AutogradFunction
+internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFunction
 {
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
@@ -100,14 +100,15 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : AutogradF
         if (gradients[0] is null)
             return [null, null, null, null, null];
         var (x, first, second) = (saved[0]!, saved[1]!, saved[3]!);
-        var dx = Needs(0) ? torch.empty(x.shape, x.dtype) : null;
+        var dx = InputGradient(x);
         var dfirst = Needs(1) ? torch.empty(first.shape, ScalarType.Float32) : null;
         var (dbias, dsecond) =
             (torch.empty([first.size(0)], ScalarType.Float32), torch.empty(second.shape, ScalarType.Float32));
         // Of the score before ln sigmoid.
         using var slopes = gradients[0]!.Dense() * (-saved[5]!).sigmoid();
-        Kernel(x, first, saved[2]!, second).Backward(saved[4]!, slopes, dx, dfirst, dbias, dsecond);
-        return [dx, dfirst, dbias, dsecond, slopes.sum(0L, keepdim: true)];
+        Kernel(x, first, saved[2]!, second).Backward(
+            saved[4]!, slopes, dx?.Target, dx is { Adds: true }, dfirst, dbias, dsecond);
+        return [dx?.Target, Leave(first, dfirst), dbias, dsecond, slopes.sum(0L, keepdim: true)];
     }
 
     private static ISparsityKernel Kernel(Tensor x, Tensor first, Tensor bias, Tensor second)
@@ -125,8 +126,10 @@ internal interface ISparsityKernel
     /// <summary>Scores [N] and their sparsity [N]; what the hidden layer gave [N, H] is kept where asked.</summary>
     void Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity);
 
-    /// <summary>All gradients from those of the scores; null where no one asks for them.</summary>
-    void Backward(Tensor kept, Tensor slopes, Tensor? dx, Tensor? dfirst, Tensor dbias, Tensor dsecond);
+    /// <summary>All gradients from those of the scores; null where no one asks for them. That of x may be added to what
+    /// is there.</summary>
+    void Backward(
+        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, Tensor dbias, Tensor dsecond);
 }
 
 /// <summary>The products of the network, a share of the rows on each thread, a chunk of them in the cache between its
@@ -169,7 +172,8 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
     }
 
     /// <inheritdoc/>
-    public void Backward(Tensor kept, Tensor slopes, Tensor? dx, Tensor? dfirst, Tensor dbias, Tensor dsecond)
+    public void Backward(
+        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, Tensor dbias, Tensor dsecond)
     {
         using var inner = new Scratch<T>(_rows * _hidden);
         // Of each part the sums of the bias, then those of second.
@@ -188,7 +192,7 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
                 for (var r = i; r < i + count; r++)
                     Slopes((T*)k + r * _hidden, ((float*)s)[r], (T*)hidden + r * _hidden, sums);
                 if (inputs != 0)
-                    Inputs((T*)hidden + i * _hidden, count, wide.Pointer, (T*)inputs + i * _width);
+                    Inputs((T*)hidden + i * _hidden, count, wide.Pointer, (T*)inputs + i * _width, adds);
             }
         });
         if (dfirst is not null)
@@ -214,12 +218,15 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
         });
     }
 
-    private void Inputs(T* inner, long count, float* wide, T* goal)
+    private void Inputs(T* inner, long count, float* wide, T* goal, bool adds)
     {
-        var product = typeof(T) == typeof(float) ? (float*)goal : wide;
-        Gemm.Multiply(false, false, count, _width, _hidden, 1f, inner, _hidden, _first, _width, 0f, product, _width);
-        if (typeof(T) != typeof(float))
-            VectorMath.Store(product, count * _width, goal);
+        var isInPlace = typeof(T) == typeof(float);
+        var product = isInPlace ? (float*)goal : wide;
+        Gemm.Multiply(
+            false, false, count, _width, _hidden, 1f, inner, _hidden, _first, _width, isInPlace && adds ? 1f : 0f,
+            product, _width);
+        if (!isInPlace)
+            VectorMath.Finish(product, count * _width, goal, adds);
     }
 
     // relu(sums + bias) . second, and the first factor kept.

@@ -103,6 +103,28 @@ internal static unsafe class VectorMath
         }
     }
 
+    /// <summary>Stores a row as <see cref="Store{T, W}(W*, long, T*)"/> does, or adds it to what is there and rounds
+    /// once.</summary>
+    public static void Finish<T>(float* source, long n, T* target, bool adds)
+        where T : unmanaged
+    {
+        if (adds)
+            Add(source, n, target);
+        else
+            Store(source, n, target);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Add<T>(float* source, long n, T* target)
+        where T : unmanaged
+    {
+        long j = 0;
+        for (; j + Elements<T>.Count <= n; j += Elements<T>.Count)
+            Store(Vector512.Load(source + j) + Elements<T>.Load(target + j), target + j);
+        if (j < n)
+            Last.Store(Last.Load(source + j, n - j) + Last.Load(target + j, n - j), target + j, n - j);
+    }
+
     /// <summary>Elements of T as float32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Widen<T>(T* source, long n, float* target)
