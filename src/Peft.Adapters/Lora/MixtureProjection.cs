@@ -341,11 +341,11 @@ public sealed class MixtureProjection : Projection
     }
 
     // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
-    private (Tensor Down, Tensor Up, Tensor Gates, Tensor Selected) Operands(RoutingDecision decision)
+    private (Tensor Down, Tensor Up, Tensor Gates, Tensor? Selected) Operands(RoutingDecision decision)
     {
         if (decision.Mix is not { } mix)
             return (Shape.HasOneDown ? Down : Stacked(0), Stacked(1), WithShared(decision.Gates),
-                WithShared(decision.Selected));
+                decision.SelectsAll ? null : WithShared(decision.Selected));
         // Each set of weights makes one expert of all, and a token has that of its set.
         var (sets, own) = (mix.Weights.shape[0], mix.Of.unsqueeze(1));
         var chosen = own.eq(torch.arange(sets, torch.int64, own.device));                      // [N, P]

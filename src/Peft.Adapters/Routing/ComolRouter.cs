@@ -73,7 +73,7 @@ public sealed class ComolRouter : ChoosingRouter
         var logits = Noisy(x, Score(hidden ?? x, _weight, LogitOffset), pass);
         var p = logits.softmax(-1);
         var decision = _options.TopK >= Context.Experts && ChoosesPlainly(pass)
-            ? new RoutingDecision(p, torch.ones_like(p).to(torch.@bool), p, logits)
+            ? RoutingDecision.OfAll(p, p, logits)
             : Choose(x, logits, p, p, pass);
         return decision with { Hidden = hidden };
     }

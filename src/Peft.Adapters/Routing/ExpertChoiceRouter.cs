@@ -75,9 +75,6 @@ public sealed class ExpertChoiceRouter : Router
             wanted = wanted.masked_fill(mask.logical_not().unsqueeze(0), -1);
         var (tokens, experts) = (mask?.sum().ToInt64() ?? wanted.shape[1], wanted.shape[0]);
         var capacity = Math.Clamp((long)Math.Floor(tokens * capacityFactor / experts), 1, Math.Max(1, tokens));
-        var (_, order) = wanted.sort(-1, descending: true, stable: true);
-        return torch.zeros_like(wanted, torch.@bool)
-            .scatter_(1, order.narrow(1, 0, capacity), torch.ones([experts, capacity], torch.@bool, wanted.device))
-            .t().contiguous().MoveToOuterDisposeScope();
+        return Selection.TopMask(wanted, (int)capacity).t().contiguous().MoveToOuterDisposeScope();
     }
 }

@@ -35,6 +35,6 @@ public sealed class GateRouter : Router
     {
         var logits = Score(x, _weight);
         var gates = logits.sigmoid();
-        return new RoutingDecision(gates, torch.ones_like(gates).to(torch.@bool), Logits: logits);
+        return RoutingDecision.OfAll(gates, logits: logits);
     }
 }

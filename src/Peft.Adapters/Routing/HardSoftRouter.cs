@@ -132,8 +132,7 @@ public sealed class HardSoftRouter : Router
     {
         var (logits, probabilities) = Softmax(x, _weight);
         if (pass.IsTraining)
-            return new RoutingDecision(
-                probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
+            return RoutingDecision.OfAll(probabilities, probabilities, logits);
         var selected = Selection.TopMask(probabilities, _options.TopK);
         return new RoutingDecision(
             Selection.Gates(probabilities, selected, _options.Normalize), selected, probabilities, logits);

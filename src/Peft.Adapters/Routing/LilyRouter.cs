@@ -102,7 +102,7 @@ public sealed class LilyRouter : Router
         {
             var gates = weights.shape[0] == tokens ? weights
                 : weights.repeat_interleave(tokens / weights.shape[0], 0);
-            return new RoutingDecision(gates, torch.ones_like(gates).to(torch.@bool), gates, scores);
+            return RoutingDecision.OfAll(gates, gates, scores);
         }
     }
 

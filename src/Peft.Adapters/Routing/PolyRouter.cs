@@ -86,10 +86,7 @@ public sealed class PolyRouter : Router
         var relaxed = (pass.Drops && _options.Sampled ? z + Noise(x, drawn, pass) : z).sigmoid();
         var weights = relaxed / (relaxed.sum(-1, keepdim: true) + Tiny);
         var gates = weights.mean([1]).index_select(0, of);                                     // [N, E]
-        return new RoutingDecision(gates, torch.ones_like(gates).to(torch.@bool), gates)
-        {
-            Mix = new FactorMix(weights, of),
-        };
+        return RoutingDecision.OfAll(gates, gates) with { Mix = new FactorMix(weights, of) };
     }
 
     // The task of each set of weights, and the set of each token: in training a set for each row, which has a draw of

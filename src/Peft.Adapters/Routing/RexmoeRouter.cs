@@ -110,8 +110,13 @@ public sealed class RexmoeRouter : Router, IStepped
     }
 
     /// <inheritdoc/>
-    public override RoutingDecision Route(Tensor x, ForwardPass pass) =>
-        Choose(Score(x, _weight), Closed(pass), _options);
+    public override RoutingDecision Route(Tensor x, ForwardPass pass)
+    {
+        if (Closed(pass) is { } closed)
+            return Choose(Score(x, _weight), closed, _options);
+        var (gates, selected, p, logits) = Fused.topk_softmax(x, _weight, new(_options.TopK, _options.Normalize));
+        return new RoutingDecision(gates, selected, p, logits);
+    }
 
     /// <summary>The K best candidates that are not closed.</summary>
     /// <remarks>Shapes: logits [N, rE], closed [rE] bool or null → [N, rE]. Gradient: through the kept

@@ -10,6 +10,20 @@ namespace Peft.Adapters.Routing;
 /// <param name="Logits">The scores before softmax; null where there are none.</param>
 public record RoutingDecision(Tensor Gates, Tensor Selected, Tensor? Probabilities = null, Tensor? Logits = null)
 {
+    /// <summary>Every expert for every token.</summary>
+    /// <remarks>Shapes: all [N, E] float32.</remarks>
+    public static RoutingDecision OfAll(Tensor gates, Tensor? probabilities = null, Tensor? logits = null)
+    {
+        var all = torch.ones(gates.shape, torch.@bool, gates.device);
+        return new(gates, all, probabilities, logits) { All = all };
+    }
+
+    /// <summary>Whether every expert is known to be used for every token, so that no one has to look.</summary>
+    public bool SelectsAll => ReferenceEquals(Selected, All);
+
+    // What was selected where that was everything; another selection may have taken its place.
+    private Tensor? All { get; init; }
+
     /// <summary>Whether the adapter hands no gradient to its input.</summary>
     public bool DetachesInput { get; init; }
 

@@ -50,8 +50,7 @@ public sealed class SoftRouter : Router, IRewirable
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var (logits, probabilities) = Softmax(x, _weight, LogitOffset);
-        return new RoutingDecision(
-            probabilities, torch.ones_like(probabilities).to(torch.@bool), probabilities, logits);
+        return RoutingDecision.OfAll(probabilities, probabilities, logits);
     }
 
     /// <inheritdoc/>

@@ -50,12 +50,36 @@ internal static unsafe class SmallRows
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Choose(float* values, byte* chosen, long rows, int n, int k)
     {
+        if (Math.Min(k, n) > MostInserted)
+        {
+            ChooseMany(values, chosen, rows, n, Math.Min(k, n));
+            return;
+        }
+
         for (long i = 0; i < rows; i++, values += n, chosen += n)
         {
             for (var round = 0; round < Math.Min(k, n); round++)
-            {
                 chosen[BestOf(values, chosen, n)] = 1;
+        }
+    }
+
+    // By sorting: numbers whose order is that of the values, the largest first, and their places behind them.
+    private static void ChooseMany(float* values, byte* chosen, long rows, int n, int k)
+    {
+        using var work = new Scratch<ulong>(n);
+        var keys = new Span<ulong>(work.Pointer, n);
+        for (long i = 0; i < rows; i++, values += n, chosen += n)
+        {
+            for (var j = 0; j < n; j++)
+            {
+                var bits = BitConverter.SingleToUInt32Bits(values[j] + 0f); // one zero
+                var rising = float.IsNaN(values[j]) ? uint.MaxValue : bits >> 31 == 0 ? bits | (1u << 31) : ~bits;
+                keys[j] = ((ulong)~rising << 32) | (uint)j;
             }
+
+            keys.Sort();
+            foreach (var key in keys[..k])
+                chosen[(uint)key] = 1;
         }
     }
 

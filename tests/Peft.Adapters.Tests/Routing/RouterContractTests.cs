@@ -86,6 +86,7 @@ public sealed class RouterContractTests : TensorTests
             Assert.Equal(ScalarType.Bool, decision.Selected.dtype);
             Assert.True(decision.Gates.detach().ge(0).all().item<bool>());
             Assert.True(decision.Gates.detach().masked_fill(decision.Selected, 0).eq(0).all().item<bool>());
+            Assert.True(!decision.SelectsAll || decision.Selected.all().item<bool>());
             var uses = decision.Selected.any(-1);
             Assert.True(MayUseNone.Contains(kind) || uses.all().item<bool>());
             if (decision.Probabilities is not null)

@@ -240,6 +240,24 @@ public sealed class RoutingTests : IDisposable
     });
 
     [Theory]
+    [InlineData(3)]
+    [InlineData(64)]
+    [InlineData(65)]
+    [InlineData(200)]
+    public void The_largest_of_long_rows_are_those_of_a_stable_sort(int k)
+    {
+        using var random = new Generator(4);
+        var values = torch.randn([40, 200], generator: random);
+        values.narrow(0, 0, 20).mul_(3).round_().mul_(1 / 3f);                    // many equal, zeros of both signs
+        values.narrow(0, 5, 1).fill_(float.NegativeInfinity);
+        values.select(1, 150).narrow(0, 10, 20).fill_(float.NaN);
+        values.select(1, 151).fill_(float.PositiveInfinity);
+        var order = values.sort(1, descending: true, stable: true).Indices.narrow(1, 0, k);
+        var expected = torch.zeros([40, 200], torch.@bool).scatter_(1, order, torch.ones([40, k], torch.@bool));
+        Check.WithAndWithoutKernels(() => Check.SameBits(F.top_mask(values, k), expected));
+    }
+
+    [Theory]
     [InlineData(9)]
     [InlineData(64)]
     [InlineData(70)]
