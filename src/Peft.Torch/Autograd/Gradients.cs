@@ -59,9 +59,10 @@ public static class Gradients
         var gradients = parameters.Select(p => p.grad).OfType<Tensor>().ToList();
         if (gradients.Count == 0) return 0;
         var device = gradients[0].device;
-        var norms = gradients.Select(g => torch.linalg.vector_norm(Wide(g), norm_type).to(ScalarType.Float64, device))
-            .ToList();
-        var total = torch.linalg.vector_norm(torch.stack(norms), norm_type);
+        var type = gradients.Any(g => g.dtype == ScalarType.Float64) ? ScalarType.Float64 : ScalarType.Float32;
+        var norms = gradients.Select(g => torch.linalg.vector_norm(Wide(g), norm_type))
+            .Select(n => n.dtype == type && n.device_type == DeviceType.CPU ? n : n.to(type, device)).ToList();
+        var total = torch.linalg.vector_norm(torch.stack(norms).to(ScalarType.Float64), norm_type);
         var norm = total.ToDouble();
         if (norm + 1e-6 <= max_norm) return norm;
         using var factor = (max_norm / (norm + 1e-6)).ToScalar();
