@@ -119,14 +119,13 @@ public sealed class RexmoeRouter : Router, IStepped
     }
 
     /// <summary>The K best candidates that are not closed.</summary>
-    /// <remarks>Shapes: logits [N, rE], closed [rE] bool or null → [N, rE]. Gradient: through the kept
+    /// <remarks>Shapes: logits [N, rE], closed [rE] bool → [N, rE]. Gradient: through the kept
     /// scores.</remarks>
-    public static RoutingDecision Choose(Tensor logits, Tensor? closed, RexmoeRouterOptions options)
+    public static RoutingDecision Choose(Tensor logits, Tensor closed, RexmoeRouterOptions options)
     {
-        var p = (closed is not null && options.Masking == RexmoeRouterOptions.MinusInfinity
+        var p = (options.Masking == RexmoeRouterOptions.MinusInfinity
             ? logits.masked_fill(closed, double.NegativeInfinity) : logits).softmax(-1);
-        var selected = Selection.TopMask(
-            closed is null ? p : p.detach().masked_fill(closed, -1), options.TopK);
+        var selected = Selection.TopMask(p.detach().masked_fill(closed, -1), options.TopK);
         return new RoutingDecision(Selection.Gates(p, selected, options.Normalize), selected, p, logits);
     }
 

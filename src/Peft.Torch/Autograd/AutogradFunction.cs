@@ -74,7 +74,7 @@ public abstract unsafe class AutogradFunction
     /// it.</summary>
     /// <param name="input">As <see cref="Save"/> kept it.</param>
     /// <param name="gradient">Its gradient, which nothing else holds, or null.</param>
-    protected internal static Tensor? Leave(Tensor input, Tensor? gradient)
+    protected static Tensor? Leave(Tensor input, Tensor? gradient)
     {
         if (gradient is null || !input.is_leaf || BackwardThread.Current.Pass is null) return gradient;
         if (input.grad is { } before) before.add_(gradient);

@@ -225,7 +225,8 @@ internal sealed class ExpertRowsFunction(ExpertRows rows, double scale) : Autogr
         }
 
         if (Needs(LoraInput))
-            kernel.Fill(found.Input, result[LoraInput] = torch.empty(_shape, type));
+            result[LoraInput] = LinearTensors.InputGradient(
+                SumSoFar(LoraInput), dy, null, found.Input, _shape, type);
         return result;
     }
 

@@ -135,7 +135,10 @@ internal static class LinearTensors
         var kernel = LinearKernel.For(dy.dtype);
         var addsThere = sum is not null && sum.dtype == dy.dtype && sum.is_contiguous();
         var dx = addsThere ? sum! : torch.empty(shape, dy.dtype);
-        kernel.Backward(dy, weight is null ? null : Dense(weight, dy.dtype), added, dx, addsThere);
+        if (weight is null)
+            kernel.Fill(added!.Value, dx, addsThere);
+        else
+            kernel.Backward(dy, Dense(weight, dy.dtype), added, dx, addsThere);
         return addsThere || sum is null ? dx.As(type) : sum.add_(dx);
     }
 
@@ -163,11 +166,11 @@ internal interface ILinearKernel
     /// <summary>y [N, O] = factors * (x Wt + added) + bias; factors are 1 where they are not given.</summary>
     void Forward(Tensor x, Tensor weight, Tensor? bias, LowRankTerm? added, Tensor y, ColumnFactors? factors = null);
 
-    /// <summary>dx [N, D] = dy W + added, of which there is one; where it sums, with what dx holds.</summary>
-    void Backward(Tensor dy, Tensor? weight, LowRankTerm? added, Tensor dx, bool sums = false);
+    /// <summary>dx [N, D] = dy W + added, and where it sums what dx holds.</summary>
+    void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx, bool sums = false);
 
-    /// <summary>target [.., columns] = term.</summary>
-    void Fill(LowRankTerm term, Tensor target);
+    /// <summary>target [.., columns] = term, and where it sums what target holds.</summary>
+    void Fill(LowRankTerm term, Tensor target, bool sums = false);
 
     /// <summary>target [m, n] = op(left) right.</summary>
     void Product(Tensor left, bool transposeLeft, Tensor right, Tensor target);
@@ -252,17 +255,17 @@ internal sealed unsafe class LinearKernel<T, W>(ScalarType sumType) : ILinearKer
         };
     }
 
-    public void Backward(Tensor dy, Tensor? weight, LowRankTerm? added, Tensor dx, bool sums = false)
+    public void Backward(Tensor dy, Tensor weight, LowRankTerm? added, Tensor dx, bool sums = false)
     {
-        var (N, D, O) = (dy.size(0), dx.size(-1), dy.size(1));
-        Factors<T>? main = weight is null ? null : new(Of(dy), O, false, Of(weight), D, false, O);
-        Tiles<T, W>.Product(N, D, main, Adding(added, D), null, Of(dx), sums);
+        var (N, D, O) = (dy.size(0), weight.size(1), weight.size(0));
+        Tiles<T, W>.Product(
+            N, D, new(Of(dy), O, false, Of(weight), D, false, O), Adding(added, D), null, Of(dx), sums);
     }
 
-    public void Fill(LowRankTerm term, Tensor target)
+    public void Fill(LowRankTerm term, Tensor target, bool sums = false)
     {
         var columns = target.size(-1);
-        Tiles<T, W>.Product(term.Low.size(0), columns, null, Adding(term, columns), null, Of(target));
+        Tiles<T, W>.Product(term.Low.size(0), columns, null, Adding(term, columns), null, Of(target), sums);
     }
 
     public void Product(Tensor left, bool transposeLeft, Tensor right, Tensor target) =>

@@ -131,6 +131,16 @@ internal abstract class ScoringFunction : AutogradFunction
             return null;
         return SumSoFar(0) is { } sum ? (sum.contiguous(), true) : (torch.empty(x.shape, x.dtype), false);
     }
+
+    /// <summary>The gradients of x and weight, from those of the scores.</summary>
+    protected Tensor?[] OfScores(
+        Tensor x, Tensor weight, Tensor slopes, StandardizedSlopes? standard = null, Action<long, long>? prepare = null)
+    {
+        var dx = InputGradient(x);
+        var dw = Needs(1) ? torch.empty(weight.shape, ScalarType.Float32) : null;
+        RouterScores.Kernel(x, weight).Backward(slopes, dx?.Target, dx is { Adds: true }, dw, standard, prepare);
+        return [dx?.Target, Leave(weight, dw)];
+    }
 }
 
 /// <summary>Scores on the CPU; inputs x, weight.</summary>
@@ -146,8 +156,7 @@ internal sealed class RouterScoresFunction : ScoringFunction
     }
 
     protected override Tensor?[] Backward(Tensor?[] gradients, Tensor?[] saved) => gradients[0] is { } slopes
-        ? RouterScores.Backward(saved[0]!, saved[1]!, slopes.Dense(), null, null, InputGradient(saved[0]!), Needs(1))
-        : [null, null];
+        ? OfScores(saved[0]!, saved[1]!, slopes.Dense()) : [null, null];
 }
 
 /// <summary>Scores and their softmax on the CPU; inputs x, weight, outputs logits, probabilities.</summary>
@@ -172,12 +181,12 @@ internal sealed unsafe class RouterSoftmaxFunction : ScoringFunction
         var (ofLogits, ofP) = (gradients[0]?.Dense(), gradients[1]?.Dense());
         var (n, own, target) = (p.size(1), (nint)TensorMemory.Of<float>(p), (nint)TensorMemory.Of<float>(slopes));
         var (l, d) = ((nint)TensorMemory.Of<float>(ofLogits), (nint)TensorMemory.Of<float>(ofP));
-        return RouterScores.Backward(saved[0]!, saved[1]!, slopes, null, (begin, end) =>
+        return OfScores(saved[0]!, saved[1]!, slopes, null, (begin, end) =>
         {
             var at = begin * n;
             SmallRows.SoftmaxBack((float*)target + at, (float*)own + at, d == 0 ? null : (float*)d + at,
                 l == 0 ? null : (float*)l + at, end - begin, n);
-        }, InputGradient(saved[0]!), Needs(1));
+        });
     }
 }
 
@@ -235,7 +244,7 @@ internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : ScoringFunctio
             (nint)TensorMemory.Of<float>(ofLogits));
         var (there, raw) = ((nint)TensorMemory.Of<byte>(saved[2]), (nint)TensorMemory.Of<float>(saved[5]));
         var standard = saved[6] is { } moments ? new StandardizedSlopes(saved[5]!, moments) : null;
-        return [.. RouterScores.Backward(saved[0]!, saved[1]!, slopes, standard, (begin, end) =>
+        return [.. OfScores(saved[0]!, saved[1]!, slopes, standard, (begin, end) =>
         {
             var (at, rows) = (begin * n, end - begin);
             var (own, result) = ((nint)((float*)probabilities + at), (nint)((float*)target + at));
@@ -256,7 +265,7 @@ internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : ScoringFunctio
                 SmallRows.LogitsBack((float*)raw + at, (byte*)there, rule.Score == RouterScore.Magnitude,
                     (float)rule.Temperature, (float*)result, rows, n);
             }
-        }, InputGradient(saved[0]!), Needs(1)), null];
+        }), null];
     }
 }
 
@@ -271,16 +280,6 @@ internal static class RouterScores
         var (rows, factors) = (LinearTensors.Rows(x, x.dtype), weight.Dense());
         return x.dtype == ScalarType.Float32
             ? new RouterScoresKernel<float>(rows, factors) : new RouterScoresKernel<ushort>(rows, factors);
-    }
-
-    /// <summary>The gradients of x and weight.</summary>
-    public static Tensor?[] Backward(
-        Tensor x, Tensor weight, Tensor slopes, StandardizedSlopes? standard, Action<long, long>? prepare,
-        (Tensor Target, bool Adds)? dx, bool needsWeight)
-    {
-        var dw = needsWeight ? torch.empty(weight.shape, ScalarType.Float32) : null;
-        Kernel(x, weight).Backward(slopes, dx?.Target, dx is { Adds: true }, dw, standard, prepare);
-        return [dx?.Target, AutogradFunction.Leave(weight, dw)];
     }
 }
 
