@@ -28,9 +28,10 @@ public sealed record MemoryEstimate(
     // measured over live tensors on both number types and shapes of 3 and 110 million parameters. Where tensors live
     // and die within each block the heap grows most beyond them.
     private const double HeldThroughout = 1.25;
-    private const double HeldABlock = 4;
+    private const double HeldABlock = 3;
     // An evaluation's larger tensors are mapped by themselves and given back at once: beyond the first, what lives is
     // held less often over. Measured on the default recipe with batches of 16 to 256 rows.
+    private const double HeldInEvaluation = 4;
     private const long HeldInHeap = 120L << 20;
     private const double HeldBeyond = 2.4;
 
@@ -46,7 +47,7 @@ public sealed record MemoryEstimate(
     /// <summary>What no allocator can do without.</summary>
     public long Least => Program + Base + Trained + Math.Max(Activations, Evaluation);
 
-    private long Evaluating => (long)(HeldABlock * Math.Min(Evaluation, HeldInHeap)
+    private long Evaluating => (long)(HeldInEvaluation * Math.Min(Evaluation, HeldInHeap)
         + HeldBeyond * Math.Max(0, Evaluation - HeldInHeap));
 
     private long Training => (long)((RunsAgain ? HeldABlock : HeldThroughout) * Activations);
