@@ -126,7 +126,7 @@ public sealed record MemoryEstimate(
         var gates = tokens * 8 * modules.Where(m => m.Router is not (null or SharedRouter))
             .Sum(m => (long)m.Candidates);
         var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + (tokens * config.HiddenSize * width);
-        return gates + head + (gradientCheckpointing
+        return gates + head + OfPools(modules) + (gradientCheckpointing
             ? (config.LayerCount * tokens * config.HiddenSize * width) + block
             : config.LayerCount * block);
     }
@@ -148,7 +148,7 @@ public sealed record MemoryEstimate(
         // What backward does not need lives until the block is done, too.
         var (own, wide) = config.KeptBeyondLlama;
         var bytes = ((perToken + own) * model.Dtype.ByteWidth()) + (8 * wide);
-        return (tokens * bytes) + (OfMixtures(model, modules, tokens) / config.LayerCount);
+        return (tokens * bytes) + OfPools(modules) + (OfMixtures(model, modules, tokens) / config.LayerCount);
     }
 
     /// <summary>Refuses a batch that the machine cannot hold, however its memory is used.</summary>
@@ -210,14 +210,16 @@ public sealed record MemoryEstimate(
         var routed = model.Dtype.ByteWidth() < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
         // A magnitude's gradient takes what it multiplies.
         var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * model.Dtype.ByteWidth();
-        // A pool's matrices stand side by side in each layer that chooses among them.
-        var pools = modules.Where(m => m.Candidates > m.Shape.Experts)
-            .Sum(m => m.AllColumns * (m.InFeatures + m.OutFeatures));
         // Where experts are whole feed-forwards there is a row for each expert of a token, not one.
         var apart = modules.Where(m => m.Shape.Part == ExpertPart.Entry)
             .Sum(m => m.OutFeatures * (m.Shape.Chosen - 1)) * model.Dtype.ByteWidth();
-        return (tokens * ((4 * (ranks + routed)) + outputs + apart)) + (4 * pools);
+        return tokens * ((4 * (ranks + routed)) + outputs + apart);
     }
+
+    // A pool's matrices stand side by side once a pass, whichever of its layers comes first.
+    private static long OfPools(IReadOnlyList<MixtureProjection> modules) => sizeof(float) * modules
+        .Where(m => m.Candidates > m.Shape.Experts)
+        .Sum(m => (long)m.Shape.Experts * m.Shape.Rank * (m.InFeatures + m.OutFeatures));
 
     private static string Mega(long bytes) =>
         string.Create(CultureInfo.InvariantCulture, $"{Math.Round(bytes / 1048576.0):N0} MB");

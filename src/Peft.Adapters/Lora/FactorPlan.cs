@@ -83,6 +83,33 @@ public sealed class FactorPlan
     }
 }
 
+/// <summary>The matrices of a whole pool side by side, put together once a pass for all its projections.</summary>
+/// <remarks>Shapes: Down [P E R, D], Up [O, P E R] of P projections. Gradient: through, to each projection's
+/// own.</remarks>
+/// <param name="Pool">The projections, in their order.</param>
+/// <param name="Down">A of all.</param>
+/// <param name="Up">B of all.</param>
+public sealed record PoolFactors(IReadOnlyList<MixtureProjection> Pool, Tensor Down, Tensor Up) : IPassRecord
+{
+    /// <inheritdoc/>
+    public IEnumerable<Tensor> Tensors => [Down, Up];
+
+    /// <summary>A (dimension 0, in which its experts lie) or B (1).</summary>
+    public Tensor On(int dimension) => dimension == 0 ? Down : Up;
+
+    /// <summary>Those of a pool in this pass; outside of one they are made anew.</summary>
+    public static PoolFactors Of(IReadOnlyList<MixtureProjection> pool, ForwardPass? pass)
+    {
+        if (pass?.Records<PoolFactors>().LastOrDefault(made => ReferenceEquals(made.Pool[0], pool[0])) is { } found)
+            return found;
+        var factors = new PoolFactors(
+            pool, torch.cat([.. pool.Select(one => one.Routed(0))], 0),
+            torch.cat([.. pool.Select(one => one.Routed(1))], 1));
+        pass?.Emit(factors);
+        return factors;
+    }
+}
+
 /// <summary>The sizes and the scale of one wrapped projection.</summary>
 /// <param name="Experts">Number of experts E that a router chooses among.</param>
 /// <param name="Rank">Rank R of each.</param>

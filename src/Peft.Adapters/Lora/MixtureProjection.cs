@@ -175,11 +175,11 @@ public sealed class MixtureProjection : Projection
     /// <summary>The A of every expert that gates weigh: those of a whole pool, one that is shared as often as there are
     /// experts, then the shared experts'.</summary>
     /// <remarks>Shapes: [C, D].</remarks>
-    public Tensor AllDown() => Shape.HasOneDown ? Down.repeat(Shape.Experts + Shape.Shared, 1) : Stacked(0);
+    public Tensor AllDown() => Shape.HasOneDown ? Down.repeat(Shape.Experts + Shape.Shared, 1) : Stacked(0, null);
 
     /// <summary>The B of every expert that gates weigh, in the order of <see cref="AllDown"/>.</summary>
     /// <remarks>Shapes: [O, C].</remarks>
-    public Tensor AllUp() => Cores is null ? Stacked(1) : Up.mm(Cores.reshape(-1, Shape.Rank).t());
+    public Tensor AllUp() => Cores is null ? Stacked(1, null) : Up.mm(Cores.reshape(-1, Shape.Rank).t());
 
     /// <summary>Makes the experts of several projections one pool, in this order.</summary>
     internal void Join(IReadOnlyList<MixtureProjection> pool) => _pool = pool;
@@ -268,7 +268,7 @@ public sealed class MixtureProjection : Projection
             return BetweenFactors(x, dropped, decision!);
         if (decision?.Rows is { } rows)
             return Whole(x, decision, rows, dropped);
-        var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision);
+        var (down, up, gates, selected) = decision is null ? (Down, Up, null, null) : Operands(decision, pass);
         return Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, dropped, selected);
     }
@@ -280,7 +280,7 @@ public sealed class MixtureProjection : Projection
         Tensor? added = null; // without x itself, so that little is lost to rounding
         for (var iteration = 1; iteration < chain.Iterations; iteration++)
         {
-            var (a, b, g, chosen) = Operands(decision);
+            var (a, b, g, chosen) = Operands(decision, pass);
             var step = Fused.lora_mixture(input ?? state, a, b, g, Shape.Scale, chosen);
             (added, state) = (added is null ? step : added + step, state + step);
             input = dropped is null ? null : Dropped(state, pass);
@@ -289,7 +289,7 @@ public sealed class MixtureProjection : Projection
                 pass.Emit(new RoutingRecord($"{Path}@{iteration + 1}", next));
             decision = next;
         }
-        var (down, up, gates, selected) = Operands(decision);
+        var (down, up, gates, selected) = Operands(decision, pass);
         var last = Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, input ?? (added is null ? null : state), selected);
         return added is null ? last : last + added;
@@ -302,7 +302,8 @@ public sealed class MixtureProjection : Projection
             return Wrapped.Forward(x, pass);
         var gates = torch.full([x.numel() / InFeatures, Candidates], gate, torch.float32, x.device);
         return Fused.lora_mixture_linear(
-            x, Weight, Wrapped.Bias, Shape.HasOneDown ? Down : Stacked(0), Stacked(1), WithShared(gates), Shape.Scale);
+            x, Weight, Wrapped.Bias, Shape.HasOneDown ? Down : Stacked(0, pass), Stacked(1, pass), WithShared(gates),
+            Shape.Scale);
     }
 
     // Source: CoMoL, arXiv:2603.00573: the experts' cores are merged for each token, by what A makes of it.
@@ -341,34 +342,30 @@ public sealed class MixtureProjection : Projection
     }
 
     // What the mixture operation takes for a decision; the parts that the projection shares are put together here.
-    private (Tensor Down, Tensor Up, Tensor Gates, Tensor? Selected) Operands(RoutingDecision decision)
+    private (Tensor Down, Tensor Up, Tensor Gates, Tensor? Selected) Operands(
+        RoutingDecision decision, ForwardPass pass)
     {
         if (decision.Mix is not { } mix)
-            return (Shape.HasOneDown ? Down : Stacked(0), Stacked(1), WithShared(decision.Gates),
+            return (Shape.HasOneDown ? Down : Stacked(0, pass), Stacked(1, pass), WithShared(decision.Gates),
                 decision.SelectsAll ? null : WithShared(decision.Selected));
         // Each set of weights makes one expert of all, and a token has that of its set.
         var (sets, own) = (mix.Weights.shape[0], mix.Of.unsqueeze(1));
         var chosen = own.eq(torch.arange(sets, torch.int64, own.device));                      // [N, P]
         return (
-            BesideShared([mix.Down(Routed(0), Shape.Rank)], 0), BesideShared([mix.Up(Routed(1), Shape.Rank)], 1),
+            BesideShared(mix.Down(Routed(0), Shape.Rank), 0), BesideShared(mix.Up(Routed(1), Shape.Rank), 1),
             WithShared(chosen.to(torch.float32)), WithShared(chosen));
     }
 
     // A (dimension 0) or B (1) of the experts that a router chooses among, and of the whole pool with the shared ones.
-    private Tensor Routed(int dimension) => Shape.Shared == 0 ? Factor(dimension)
+    internal Tensor Routed(int dimension) => Shape.Shared == 0 ? Factor(dimension)
         : Factor(dimension).narrow(dimension, 0, (long)Shape.Experts * Shape.Rank);
 
-    private Tensor Stacked(int dimension) => _pool is null ? Factor(dimension)
-        : BesideShared([.. _pool.Select(one => one.Routed(dimension))], dimension);
+    private Tensor Stacked(int dimension, ForwardPass? pass) => _pool is null ? Factor(dimension)
+        : BesideShared(PoolFactors.Of(_pool, pass).On(dimension), dimension);
 
-    private Tensor BesideShared(IReadOnlyList<Tensor> experts, int dimension)
-    {
-        if (Shape.Shared == 0)
-            return experts.Count == 1 ? experts[0] : torch.cat([.. experts], dimension);
-        var own = Factor(dimension).narrow(
-            dimension, (long)Shape.Experts * Shape.Rank, (long)Shape.Shared * Shape.Rank);
-        return torch.cat([.. experts, own], dimension);
-    }
+    private Tensor BesideShared(Tensor experts, int dimension) => Shape.Shared == 0 ? experts
+        : torch.cat([experts, Factor(dimension).narrow(
+            dimension, (long)Shape.Experts * Shape.Rank, (long)Shape.Shared * Shape.Rank)], dimension);
 
     private Parameter Factor(int dimension) => dimension == 0 ? Down : Up;
 

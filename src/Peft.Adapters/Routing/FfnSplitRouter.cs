@@ -212,24 +212,14 @@ public static class SliceLabels
     /// <remarks>Shapes: inner [.., F], down [O, F] → [N, E] bool with k true in every row.</remarks>
     public static Tensor Of(Tensor inner, Tensor down, int slices, int kept)
     {
-        using var scope = torch.NewDisposeScope();
-        return Selection.TopMask(-Errors(inner, down, slices, kept), kept).MoveToOuterDisposeScope();
+        using var errors = Errors(inner, down, slices, kept);
+        return Selection.TopMask(errors.neg_(), kept);
     }
 
     /// <summary>How far each slice is from its share.</summary>
     /// <remarks>Shapes: inner [.., F], down [O, F] → [N, E] float32.</remarks>
-    public static Tensor Errors(Tensor inner, Tensor down, int slices, int kept)
-    {
-        using var off = torch.no_grad();
-        using var scope = torch.NewDisposeScope();
-        var width = inner.shape[^1] / slices;
-        var rows = inner.detach().reshape(-1, inner.shape[^1]);                                // [N, F]
-        Tensor Of(Tensor whole, int slice) => whole.narrow(1, slice * width, width).contiguous();
-        var outputs = Enumerable.Range(0, slices)                                              // E times [N, O]
-            .Select(slice => Fused.linear(Of(rows, slice), Of(down.detach(), slice)).to(torch.float32)).ToList();
-        var share = outputs.Aggregate((sum, one) => sum + one) * ((double)kept / slices);
-        return torch.stack([.. outputs.Select(one => (one - share).square().mean([1L]))], 1).MoveToOuterDisposeScope();
-    }
+    public static Tensor Errors(Tensor inner, Tensor down, int slices, int kept) =>
+        Fused.slice_errors(inner, down, slices, (double)kept / slices);
 }
 
 /// <summary>What a router of slices learns from, which no task's gradient reaches.</summary>

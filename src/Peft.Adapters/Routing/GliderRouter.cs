@@ -89,14 +89,12 @@ public sealed class GliderRouter : PrototypeRouter
     public override RoutingDecision Route(Tensor x, ForwardPass pass)
     {
         var near = Near(x, pass);                                                              // [B, E]
-        var local = Score(StandardizedRouter.Standardized(x.reshape(-1, Context.Width).to(torch.float32)), Compared);
-        var logits = (local + (near.repeat_interleave(local.shape[0] / near.shape[0], 0) * _options.Alpha))
-            / _options.Temperature;                                                            // [N, E]
-        var p = logits.masked_fill(Present.logical_not(), double.NegativeInfinity).softmax(-1);
-        var selected = Selection.TopMask(p, _options.TopK).logical_and(Present);
-        var kept = p * selected;
-        return new RoutingDecision(
-            kept / (kept.sum(-1, keepdim: true) + StandardizedRouter.SumEpsilon), selected, p, logits);
+        var rows = x.numel() / Context.Width;
+        var (gates, selected, probabilities, logits) = Fused.topk_softmax(
+            x, Compared,
+            new(_options.TopK, Normalize: true, Comparison, _options.Temperature, StandardizedRouter.SumEpsilon),
+            Present, near.repeat_interleave(rows / near.shape[0], 0) * _options.Alpha);
+        return new RoutingDecision(gates, selected, probabilities, logits);
     }
 
     // Cosines of the query and the descriptions, once a pass.

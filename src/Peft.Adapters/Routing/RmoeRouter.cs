@@ -137,20 +137,13 @@ public sealed record GatedUnit(Parameter In, Parameter State, Parameter InBias, 
     /// <remarks>Shapes: x and state [N, H] → [N, H]. Gradient: through both.</remarks>
     public Tensor Next(Tensor x, Tensor? state)
     {
-        var size = In.shape[1];
         var given = Fused.linear(x, In, InBias);                                               // [N, 3 H]
-        if (state is null)
-        {
-            var kept = (given.narrow(1, size, size) + StateBias.narrow(0, size, size)).sigmoid();
-            return (1 - kept) * New(StateBias.narrow(0, 2 * size, size), StateBias.narrow(0, 0, size));
-        }
-
-        var held = Fused.linear(state, State, StateBias);                                      // [N, 3 H]
-        var update = (given.narrow(1, size, size) + held.narrow(1, size, size)).sigmoid();
-        var fresh = New(held.narrow(1, 2 * size, size), held.narrow(1, 0, size));
-        return fresh + (update * (state - fresh));
-
-        Tensor New(Tensor own, Tensor reset) =>
-            (given.narrow(1, 2 * size, size) + ((given.narrow(1, 0, size) + reset).sigmoid() * own)).tanh();
+        if (state is not null)
+            return Fused.gated_state(given, Fused.linear(state, State, StateBias), state);
+        var size = In.shape[1];
+        var kept = (given.narrow(1, size, size) + StateBias.narrow(0, size, size)).sigmoid();
+        var reset = (given.narrow(1, 0, size) + StateBias.narrow(0, 0, size)).sigmoid();
+        var own = StateBias.narrow(0, 2 * size, size);
+        return (1 - kept) * (given.narrow(1, 2 * size, size) + (reset * own)).tanh();
     }
 }

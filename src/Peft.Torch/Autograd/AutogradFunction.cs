@@ -82,6 +82,13 @@ public abstract unsafe class AutogradFunction
         return null;
     }
 
+    /// <summary>The gradient that a leaf has already, where <see cref="Leave"/> would add to it: who makes a gradient of
+    /// the leaf's own type adds it there instead, and returns null. Null where there is none.</summary>
+    /// <param name="input">As <see cref="Save"/> kept it.</param>
+    protected static Tensor? LeftSoFar(Tensor input) =>
+        input.is_leaf && BackwardThread.Current.Pass is not null && input.grad is { } before
+        && before.is_contiguous() && before.dtype == input.dtype ? before : null;
+
     /// <summary>Keeps inputs, outputs or intermediate results for <see cref="Backward"/>; call it once, in
     /// <see cref="Forward"/>. A tensor changed in place in between is an error there.</summary>
     protected void Save(params Tensor?[] tensors) => _toSave = Recorded ? tensors : [];

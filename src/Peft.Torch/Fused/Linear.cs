@@ -98,7 +98,7 @@ internal sealed class LinearFunction : AutogradFunction
         var dy = LinearTensors.Rows(gradient, type);
         var dx = Needs(0) ? LinearTensors.InputGradient(SumSoFar(0), dy, weight, null, _shape, weight.dtype) : null;
         var dw = Needs(1) ? LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight) : null;
-        return [dx, dw, Needs(2) ? dy.sum(0, type: kernel.SumType).As(weight.dtype) : null];
+        return [dx, Leave(weight, dw), Needs(2) ? dy.sum(0, type: kernel.SumType).As(weight.dtype) : null];
     }
 }
 

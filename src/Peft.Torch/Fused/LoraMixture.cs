@@ -96,7 +96,8 @@ internal sealed class LoraMixtureFunction(double scale, Tensor? selected) : Auto
         if (Needs(LoraInput))
             result[LoraInput] = LinearTensors.InputGradient(SumSoFar(LoraInput), dy, null, added, _shape, _type);
         if (Needs(Weight))
-            result[Weight] = LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight!);
+            result[Weight] = Leave(
+                weight!, LinearTensors.WeightGradient(kernel, dy, LinearTensors.Rows(x!, type), weight!));
         if (Needs(Bias))
             result[Bias] = dy.sum(0, type: kernel.SumType).As(_type);
         return result;

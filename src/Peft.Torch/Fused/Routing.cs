@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace Peft.Torch.Fused;
 
 public static partial class Fused
@@ -30,13 +32,20 @@ public static partial class Fused
     /// logits [N, E] float32, and selected bool [N, E]; an expert that is not present has logit -inf and is never
     /// selected. Gradient: to x and weight, through gates, probabilities and logits; first derivatives only. Errors: as
     /// <see cref="router_scores"/>.</remarks>
+    /// <param name="x">What tokens are chosen for by.</param>
+    /// <param name="weight">The experts' vectors.</param>
+    /// <param name="rule">How the best are chosen and weighted.</param>
+    /// <param name="present">Which experts there are; null: all.</param>
+    /// <param name="known">Part of the scores that is known beforehand, [N, E] float32, joined before they are divided
+    /// by the temperature; it gets no gradient. Null: none.</param>
     public static (Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) topk_softmax(
-        Tensor x, Tensor weight, TopKRule rule, Tensor? present = null)
+        Tensor x, Tensor weight, TopKRule rule, Tensor? present = null, Tensor? known = null)
     {
         RouterChecks.Check(x, weight);
+        RouterChecks.CheckKnown(x, weight, known);
         if (!RouterChecks.Serve(x))
-            return Composed.topk_softmax(x, weight, rule, present);
-        var function = new TopKSoftmaxFunction(rule);
+            return Composed.topk_softmax(x, weight, rule, present, known);
+        var function = new TopKSoftmaxFunction(rule, known);
         var outputs = function.ApplyAll(x, weight, present);
         return (outputs[0], function.Selected!, outputs[1], outputs[2]);
     }
@@ -118,6 +127,16 @@ internal static class RouterChecks
         }
     }
 
+    public static void CheckKnown(Tensor x, Tensor weight, Tensor? known)
+    {
+        if (known is not null && (known.dtype != ScalarType.Float32 || known.dim() != 2
+            || known.size(0) != x.numel() / Math.Max(1, x.size(-1)) || known.size(1) != weight.size(0)))
+        {
+            throw new ArgumentException($"known {Shapes.Of(known)} {known.dtype} does not meet x {Shapes.Of(x)} and "
+                + $"weight {Shapes.Of(weight)}; it is [N, E] float32");
+        }
+    }
+
     public static bool Serve(Tensor x) => Kernels.ServeRows(x) && Gemm.IsAvailable;
 }
 
@@ -192,7 +211,7 @@ internal sealed unsafe class RouterSoftmaxFunction : ScoringFunction
 
 /// <summary>Scores, softmax and the gates of the best on the CPU; inputs x, weight, present, outputs gates,
 /// probabilities, logits.</summary>
-internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : ScoringFunction
+internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule, Tensor? known) : ScoringFunction
 {
     private bool _isPlain;
 
@@ -206,13 +225,14 @@ internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : ScoringFunctio
         var (logits, p, gates) = (torch.empty(shape, ScalarType.Float32), torch.empty(shape, ScalarType.Float32),
             torch.empty(shape, ScalarType.Float32));
         var mask = torch.zeros(shape, ScalarType.Bool);
-        _isPlain = rule is { Score: RouterScore.Product, Temperature: 1 } && present is null;
+        _isPlain = rule is { Score: RouterScore.Product, Temperature: 1 } && present is null && known is null;
         // What logits were made of.
         var raw = _isPlain ? logits : torch.empty(shape, ScalarType.Float32);
         var moments = rule.Score == RouterScore.Standardized ? torch.empty([shape[0], 2], ScalarType.Float32) : null;
         var (n, own, scores) = (shape[1], (nint)TensorMemory.Of<float>(raw), (nint)TensorMemory.Of<float>(logits));
         var (probabilities, kept) = ((nint)TensorMemory.Of<float>(p), (nint)TensorMemory.Of<byte>(mask));
         var (target, there) = ((nint)TensorMemory.Of<float>(gates), (nint)TensorMemory.Of<byte>(present));
+        var added = (nint)TensorMemory.Of<float>(known?.Dense());
         RouterScores.Kernel(x, weight).Forward(raw, moments, (begin, end) =>
         {
             var (at, rows) = (begin * n, end - begin);
@@ -220,6 +240,13 @@ internal sealed unsafe class TopKSoftmaxFunction(TopKRule rule) : ScoringFunctio
             {
                 SmallRows.Logits((float*)own + at, (byte*)there, rule.Score == RouterScore.Magnitude,
                     (float)rule.Temperature, (float*)scores + at, rows, n);
+            }
+
+            if (added != 0)
+            {
+                var sums = new Span<float>((float*)scores + at, checked((int)(rows * n)));
+                TensorPrimitives.FusedMultiplyAdd(new ReadOnlySpan<float>((float*)added + at, sums.Length),
+                    1 / (float)rule.Temperature, sums, sums);
             }
 
             SmallRows.Softmax((float*)scores + at, (float*)probabilities + at, rows, n);
@@ -319,14 +346,15 @@ internal static partial class Composed
     }
 
     public static (Tensor Gates, Tensor Selected, Tensor Probabilities, Tensor Logits) topk_softmax(
-        Tensor x, Tensor weight, TopKRule rule, Tensor? present)
+        Tensor x, Tensor weight, TopKRule rule, Tensor? present, Tensor? known)
     {
         var scores = rule.Score == RouterScore.Standardized
             ? torch.nn.functional.linear(torch.nn.functional.layer_norm(
                 x.reshape(-1, weight.size(1)).to(ScalarType.Float32), [weight.size(1)], eps: RouterScores.Epsilon),
                 weight)
             : router_scores(x, weight);
-        var logits = (rule.Score == RouterScore.Magnitude ? scores.abs() : scores) / rule.Temperature;
+        scores = rule.Score == RouterScore.Magnitude ? scores.abs() : scores;
+        var logits = (known is null ? scores : scores + known.detach()) / rule.Temperature;
         if (present is not null)
             logits = logits.masked_fill(present.logical_not(), double.NegativeInfinity);
         var p = logits.softmax(-1);

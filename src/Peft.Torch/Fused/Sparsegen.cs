@@ -89,9 +89,10 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
         var kept = Recorded ? torch.empty([rows, hidden], x.dtype) : null;
         var (score, sparsity) =
             (torch.empty([rows], ScalarType.Float32), torch.empty([rows], ScalarType.Float32));
-        Kernel(x, first, inputs[2]!, inputs[3]!).Forward(
+        var factors = LinearTensors.Dense(first, x.dtype);
+        Kernel(x, factors, inputs[2]!, inputs[3]!).Forward(
             kept, inputs[4]!.to(ScalarType.Float32).item<float>(), offset, score, sparsity);
-        Save(x, first, inputs[2], inputs[3], kept, score);
+        Save(x, first, inputs[2], inputs[3], kept, score, ReferenceEquals(factors, first) ? null : factors);
         return [sparsity];
     }
 
@@ -101,19 +102,20 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
             return [null, null, null, null, null];
         var (x, first, second) = (saved[0]!, saved[1]!, saved[3]!);
         var dx = InputGradient(x);
-        var dfirst = Needs(1) ? torch.empty(first.shape, ScalarType.Float32) : null;
+        var before = Needs(1) ? LeftSoFar(first) : null;
+        var dfirst = Needs(1) ? before ?? torch.empty(first.shape, ScalarType.Float32) : null;
         var (dbias, dsecond) =
             (torch.empty([first.size(0)], ScalarType.Float32), torch.empty(second.shape, ScalarType.Float32));
         // Of the score before ln sigmoid.
         using var slopes = gradients[0]!.Dense() * (-saved[5]!).sigmoid();
-        Kernel(x, first, saved[2]!, second).Backward(
-            saved[4]!, slopes, dx?.Target, dx is { Adds: true }, dfirst, dbias, dsecond);
-        return [dx?.Target, Leave(first, dfirst), dbias, dsecond, slopes.sum(0L, keepdim: true)];
+        Kernel(x, saved[6] ?? first, saved[2]!, second).Backward(
+            saved[4]!, slopes, dx?.Target, dx is { Adds: true }, dfirst, before is not null, dbias, dsecond);
+        return [dx?.Target, before is null ? Leave(first, dfirst) : null, dbias, dsecond, slopes.sum(0L, keepdim: true)];
     }
 
-    private static ISparsityKernel Kernel(Tensor x, Tensor first, Tensor bias, Tensor second)
+    private static ISparsityKernel Kernel(Tensor x, Tensor factors, Tensor bias, Tensor second)
     {
-        var (rows, factors) = (LinearTensors.Rows(x, x.dtype), LinearTensors.Dense(first, x.dtype));
+        var rows = LinearTensors.Rows(x, x.dtype);
         return x.dtype == ScalarType.Float32
             ? new SparsityKernel<float>(rows, factors, bias.Dense(), second.Dense())
             : new SparsityKernel<ushort>(rows, factors, bias.Dense(), second.Dense());
@@ -126,10 +128,11 @@ internal interface ISparsityKernel
     /// <summary>Scores [N] and their sparsity [N]; what the hidden layer gave [N, H] is kept where asked.</summary>
     void Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity);
 
-    /// <summary>All gradients from those of the scores; null where no one asks for them. That of x may be added to what
-    /// is there.</summary>
+    /// <summary>All gradients from those of the scores; null where no one asks for them. Those of x and first may be
+    /// added to what is there.</summary>
     void Backward(
-        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, Tensor dbias, Tensor dsecond);
+        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, bool addsFirst, Tensor dbias,
+        Tensor dsecond);
 }
 
 /// <summary>The products of the network, a share of the rows on each thread, a chunk of them in the cache between its
@@ -173,7 +176,8 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
 
     /// <inheritdoc/>
     public void Backward(
-        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, Tensor dbias, Tensor dsecond)
+        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, bool addsFirst, Tensor dbias,
+        Tensor dsecond)
     {
         using var inner = new Scratch<T>(_rows * _hidden);
         // Of each part the sums of the bias, then those of second.
@@ -196,7 +200,7 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
             }
         });
         if (dfirst is not null)
-            First((T*)hidden, TensorMemory.Of<float>(dfirst));
+            First((T*)hidden, TensorMemory.Of<float>(dfirst), addsFirst ? 1f : 0f);
         var both = partial.Pointer + _shares.Count * 2 * _hidden;
         _shares.Sum(partial.Pointer, 2 * _hidden, both);
         new Span<float>(both, (int)_hidden).CopyTo(new(TensorMemory.Of<float>(dbias), (int)_hidden));
@@ -204,7 +208,7 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
     }
 
     // A share of the columns on each thread: sums over all rows, and none of another thread to add.
-    private void First(T* inner, float* target)
+    private void First(T* inner, float* target, float beta)
     {
         var (hidden, goal) = ((nint)inner, (nint)target);
         Threads.Share((_width + Columns - 1) / Columns, tasks =>
@@ -213,7 +217,7 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
             {
                 var j = task * Columns;
                 Gemm.Multiply(true, false, _hidden, Math.Min(Columns, _width - j), _rows, 1f, (T*)hidden, _hidden,
-                    _x + j, _width, 0f, (float*)goal + j, _width);
+                    _x + j, _width, beta, (float*)goal + j, _width);
             }
         });
     }

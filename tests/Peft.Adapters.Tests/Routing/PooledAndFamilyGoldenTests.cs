@@ -229,6 +229,26 @@ public sealed class PooledAndFamilyGoldenTests : TensorTests
         Golden.Near(torch.cat([modules[0].Down, modules[1].Down], 0), modules[1].AllDown(), 0);
     }
 
+    [Fact]
+    public void A_pool_is_laid_side_by_side_once_a_pass_and_as_it_is_then()
+    {
+        var adapted = Pooled();
+        var x = torch.randn([5, 16], generator: Seeds.GeneratorFor(2, "x"));
+        var first = ForwardPass.ForInference();
+        foreach (var module in adapted.Modules)
+            module.Forward(x, first);
+        var made = Assert.Single(first.Records<PoolFactors>());
+        Assert.Equal([12, 16], made.Down.shape);
+        using (torch.no_grad())
+            adapted.Modules[0].Up.mul_(2);
+
+        var second = ForwardPass.ForInference();
+        adapted.Modules[1].Forward(x, second);
+
+        Golden.Near(torch.cat([adapted.Modules[0].Up, adapted.Modules[1].Up], 1),
+            Assert.Single(second.Records<PoolFactors>()).Up, 0);
+    }
+
     private AdaptedModel Pooled(string more = "")
     {
         var adapted = AdapterAttachment.Attach(Tiny.New(), AdapterOptionsTests.Read(

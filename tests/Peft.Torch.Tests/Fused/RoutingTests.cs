@@ -149,6 +149,43 @@ public sealed class RoutingTests : IDisposable
     });
 
     [Theory]
+    [InlineData(RouterScore.Product)]
+    [InlineData(RouterScore.Magnitude)]
+    [InlineData(RouterScore.Standardized)]
+    public void What_is_known_of_the_scores_joins_them_before_the_temperature_and_gets_no_gradient(RouterScore comparison) =>
+        Check.WithAndWithoutKernels(() =>
+    {
+        var rule = new TopKRule(2, true, comparison, 0.7, 1e-3);
+        var known = Check.Leaf(_random, ScalarType.Float32, 201, 6);
+        var present = torch.tensor(new[] { true, false, true, true, false, true });
+        Check.Same(t => Wide(F.topk_softmax(t[0], t[1], rule, present, known).Probabilities),
+            t => ((Compared(Wide(t[0]), Wide(t[1])) + Wide(known.detach())) / 0.7)
+                .masked_fill(present.logical_not(), double.NegativeInfinity).softmax(-1),
+            Inputs(ScalarType.Float32, 6, 70), 2e-5);
+        var inputs = Inputs(ScalarType.Float32, 6, 70);
+        var route = F.topk_softmax(inputs[0], inputs[1], rule, null, known);
+        Check.SameBits(route.Selected, F.top_mask(route.Logits, 2));
+        Peft.Torch.Autograd.Gradients.backward(route.Gates.square().sum());
+        Assert.Null(known.grad);
+
+        Tensor Compared(Tensor x, Tensor weight) => comparison switch
+        {
+            RouterScore.Magnitude => Scores(x, weight).abs(),
+            RouterScore.Standardized => Scores(torch.nn.functional.layer_norm(x, [70], eps: 1e-5), weight),
+            _ => Scores(x, weight),
+        };
+    });
+
+    [Fact]
+    public void Known_scores_of_another_shape_are_refused()
+    {
+        var error = Assert.Throws<ArgumentException>(() => F.topk_softmax(
+            torch.ones(3, 4), torch.ones(5, 4), new(2, true), null, torch.ones(1, 5)));
+        Assert.Equal("known [1, 5] Float32 does not meet x [3, 4] and weight [5, 4]; it is [N, E] float32",
+            error.Message);
+    }
+
+    [Theory]
     [InlineData(true)]
     [InlineData(false)]
     public void Kept_gates_match_their_composed_form_and_finite_differences(bool normalize)
@@ -208,6 +245,28 @@ public sealed class RoutingTests : IDisposable
         Check.Same(t => F.predicted_sparsity(t[0], t[1], t[2], t[3], t[4], 0.01), t => Composed.predicted_sparsity(
             Wide(t[0]), Wide(t[1].to(dtype)), Wide(t[2]), Wide(t[3]), Wide(t[4]), 0.01), inputs, tolerance,
             sameType: false);
+    }
+
+    // Projections of one input width have one network.
+    [Theory]
+    [InlineData(ScalarType.Float32, 1e-5)]
+    [InlineData(ScalarType.BFloat16, 0.004)]
+    public void A_network_of_several_inputs_gets_the_sum_of_its_gradients(ScalarType dtype, double tolerance)
+    {
+        Tensor[] network =
+        [
+            Check.Leaf(_random, ScalarType.Float32, 37, 70), Check.Leaf(_random, ScalarType.Float32, 37),
+            Check.Leaf(_random, ScalarType.Float32, 1, 37), Check.Leaf(_random, ScalarType.Float32, 1),
+        ];
+        Tensor[] inputs = [.. Enumerable.Range(0, 3).Select(_ => Check.Normal(_random, dtype, 200, 70))];
+        Tensor Of(Tensor x) => F.predicted_sparsity(x, network[0], network[1], network[2], network[3], 0.01).sum();
+        var apart = inputs.Select(x => Peft.Torch.Autograd.Gradients.grad([Of(x)], network)).ToList();
+        for (var pass = 1; pass <= 2; pass++)
+        {
+            Peft.Torch.Autograd.Gradients.backward(Of(inputs[0]) + Of(inputs[1]) + Of(inputs[2]));
+            for (var i = 0; i < network.Length; i++)
+                Check.Near(network[i].grad!, (apart[0][i] + apart[1][i] + apart[2][i]) * pass, tolerance);
+        }
     }
 
     [Fact]
