@@ -82,8 +82,8 @@ public abstract unsafe class AutogradFunction
         return null;
     }
 
-    /// <summary>The gradient that a leaf has already, where <see cref="Leave"/> would add to it: who makes a gradient of
-    /// the leaf's own type adds it there instead, and returns null. Null where there is none.</summary>
+    /// <summary>The gradient that a leaf has already, where <see cref="Leave"/> would add to it: who makes a gradient
+    /// of the leaf's own type adds it there instead, and returns null. Null where there is none.</summary>
     /// <param name="input">As <see cref="Save"/> kept it.</param>
     protected static Tensor? LeftSoFar(Tensor input) =>
         input.is_leaf && BackwardThread.Current.Pass is not null && input.grad is { } before

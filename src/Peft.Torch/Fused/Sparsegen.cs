@@ -110,7 +110,8 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
         using var slopes = gradients[0]!.Dense() * (-saved[5]!).sigmoid();
         Kernel(x, saved[6] ?? first, saved[2]!, second).Backward(
             saved[4]!, slopes, dx?.Target, dx is { Adds: true }, dfirst, before is not null, dbias, dsecond);
-        return [dx?.Target, before is null ? Leave(first, dfirst) : null, dbias, dsecond, slopes.sum(0L, keepdim: true)];
+        return [
+            dx?.Target, before is null ? Leave(first, dfirst) : null, dbias, dsecond, slopes.sum(0L, keepdim: true)];
     }
 
     private static ISparsityKernel Kernel(Tensor x, Tensor factors, Tensor bias, Tensor second)

@@ -20,7 +20,8 @@ public sealed class GatedStateTests : IDisposable
         Check.Same(t => F.gated_state(t[0], t[1], t[2]), t => Steps(t[0], t[1], t[2]),
             [
                 Check.Leaf(_random, ScalarType.Float32, 203, 3 * size),
-                Check.Leaf(_random, ScalarType.Float32, 203, 3 * size), Check.Leaf(_random, ScalarType.Float32, 203, size),
+                Check.Leaf(_random, ScalarType.Float32, 203, 3 * size),
+                Check.Leaf(_random, ScalarType.Float32, 203, size),
             ], 2e-6, sameType: false));
 
     [Fact]

@@ -152,8 +152,8 @@ public sealed class RoutingTests : IDisposable
     [InlineData(RouterScore.Product)]
     [InlineData(RouterScore.Magnitude)]
     [InlineData(RouterScore.Standardized)]
-    public void What_is_known_of_the_scores_joins_them_before_the_temperature_and_gets_no_gradient(RouterScore comparison) =>
-        Check.WithAndWithoutKernels(() =>
+    public void What_is_known_of_the_scores_joins_them_before_the_temperature_and_gets_no_gradient(
+        RouterScore comparison) => Check.WithAndWithoutKernels(() =>
     {
         var rule = new TopKRule(2, true, comparison, 0.7, 1e-3);
         var known = Check.Leaf(_random, ScalarType.Float32, 201, 6);
