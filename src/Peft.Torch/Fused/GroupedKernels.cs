@@ -45,6 +45,9 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     // Sixteen sums at a time: four rows or ranks by four vectors, or by four factors.
     private const int Lanes = Elements<T>.Count, Four = BlockProducts.Four, Block = BlockProducts.Wide;
 
+    // Of a thread, so that those who are done early find more.
+    private const int FewestTasks = 4;
+
     private readonly int _ranks = groups.Ranks;
     private readonly long _columns = groups.Columns;
 
@@ -98,13 +101,18 @@ internal sealed unsafe class GroupedKernel<T>(ExpertGroups groups) : GroupedKern
     public override void Outer(OuterSum first, OuterSum second)
     {
         var (one, two) = (new Sum(first), new Sum(second));
-        var (tasks, more) = (Blocks(one.Width) * groups.Experts, Blocks(two.Width) * groups.Experts);
-        Threads.Share(tasks + more, shared =>
+        var (blocks, more) = (Blocks(one.Width), Blocks(two.Width));
+        // The experts of a block read the same columns, one after the other while those are in the cache, unless
+        // threads would go without.
+        var parts = blocks + more < FewestTasks * Threads.Count ? groups.Experts : 1;
+        Threads.Share((blocks + more) * parts, shared =>
         {
             while (shared.Next(out var task))
             {
-                var (sum, number) = task < tasks ? (one, task) : (two, task - tasks);
-                Outer((int)(number % groups.Experts), number / groups.Experts * Block, sum);
+                var (number, begin) = (task / parts, (int)(task % parts));
+                var (sum, block) = number < blocks ? (one, number) : (two, number - blocks);
+                for (var expert = begin; expert < groups.Experts; expert += parts)
+                    Outer(expert, block * Block, sum);
             }
         });
     }

@@ -59,6 +59,39 @@ public sealed class GroupedExpertsTests : IDisposable
             leaves, tolerance);
     }
 
+    // Cut by blocks of columns for few threads, by experts too for many.
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void Gradients_of_factors_are_the_same_bits_for_any_number_of_threads(ScalarType dtype)
+    {
+        var mask = Mask(515, 8, 2);
+        var gates = Check.Normal(_random, ScalarType.Float32, 515, 8) * mask.to(torch.float32);
+        var (x, weight) = (Check.Normal(_random, dtype, 515, 144), Check.Normal(_random, dtype, 1040, 144));
+        Tensor[] factors =
+            [Check.Leaf(_random, ScalarType.Float32, 64, 144), Check.Leaf(_random, ScalarType.Float32, 1040, 64)];
+        AssertServed(true, dtype, 515, 144, 1040, 8, 8, mask);
+        if (!HasWideRegisters)
+            return; // all experts as one matrix, whose sums have a part for each thread
+        var expected = Gradients();
+        foreach (var threads in new[] { 4, 64 })
+        {
+            Peft.Torch.Fused.Threads.Rehearsal = new Rehearsal(threads);
+            try
+            {
+                Assert.All(Gradients().Zip(expected), pair => Check.SameBits(pair.First, pair.Second));
+            }
+            finally
+            {
+                Peft.Torch.Fused.Threads.Rehearsal = null;
+            }
+        }
+
+        Tensor[] Gradients() => [.. Peft.Torch.Autograd.Gradients.grad(
+            [F.lora_mixture_linear(x, weight, null, factors[0], factors[1], gates, 0.5, selected: mask).sum()],
+            factors)];
+    }
+
     // Compared with products in float64; bfloat16 with its own rounding.
     [Theory]
     [InlineData(ScalarType.Float32, 200, 48, 80, 4, 1e-5)]
