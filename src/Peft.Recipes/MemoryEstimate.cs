@@ -216,10 +216,12 @@ public sealed record MemoryEstimate(
         return tokens * ((4 * (ranks + routed)) + outputs + apart);
     }
 
-    // A pool's matrices stand side by side once a pass, whichever of its layers comes first.
+    // A pool's matrices stand side by side once a pass, whichever of its layers comes first; beside shared experts in
+    // each of its layers.
     private static long OfPools(IReadOnlyList<MixtureProjection> modules) => sizeof(float) * modules
         .Where(m => m.Candidates > m.Shape.Experts)
-        .Sum(m => (long)m.Shape.Experts * m.Shape.Rank * (m.InFeatures + m.OutFeatures));
+        .Sum(m => (m.Shape.Shared > 0 ? m.AllColumns : (long)m.Shape.Experts * m.Shape.Rank)
+            * (m.InFeatures + m.OutFeatures));
 
     private static string Mega(long bytes) =>
         string.Create(CultureInfo.InvariantCulture, $"{Math.Round(bytes / 1048576.0):N0} MB");

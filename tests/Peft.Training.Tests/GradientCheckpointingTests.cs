@@ -31,7 +31,7 @@ public sealed class GradientCheckpointingTests
                 var kind in new[] { "lora", "dropout", "upper", "top-k", "pooled", "soft", "specialized", "hard",
                 "head", "full", "dora", "pissa", "goat", "comol", "poly", "hydra", "lily", "rexmoe", "x-lora",
                 "rmoe", "blockffn", "similarity", "attention", "mixlora", "ffn-split", "factorllm",
-                "chain-of-experts", "expert-choice", "union", "sinkhorn" })
+                "chain-of-experts", "expert-choice", "union", "sinkhorn", "sparsegen", "rexmoe-shared" })
             {
                 cases.Add("llama", "", kind, false);
                 cases.Add("mistral", "\"sliding_window\": 3", kind, true);
@@ -70,7 +70,8 @@ public sealed class GradientCheckpointingTests
         Assert.All(expected, pair =>
         {
             // What all layers share gets the sum of their gradients, here in another order.
-            if (kind is "lily" or "rexmoe" or "x-lora" || pair.Key.Contains(".router.gru_", StringComparison.Ordinal))
+            if (kind is "lily" or "rexmoe" or "x-lora" || pair.Key.Contains(".router.gru_", StringComparison.Ordinal)
+                || pair.Key.Contains(".router.sparsity_", StringComparison.Ordinal))
                 Assert.All(pair.Value.Zip(found[pair.Key]), values => Assert.Equal(values.First, values.Second, 1e-6));
             else
                 Assert.Equal(pair.Value, found[pair.Key]);
@@ -178,6 +179,13 @@ public sealed class GradientCheckpointingTests
         "hydra" => Mixture with { Router = new HydraRouterOptions() },
         "lily" => Mixture with { Router = new LilyRouterOptions { StrideA = 2 } },
         "rexmoe" => Mixture with { Router = new RexmoeRouterOptions { StartStep = 5, EndStep = 9 } },
+        "rexmoe-shared" => Mixture with
+        {
+            Experts = new ExpertOptions { Count = 3, Shared = 1 },
+            Router = new RexmoeRouterOptions(),
+        },
+        // Of few hidden units none may be active.
+        "sparsegen" => Mixture with { Router = new SparsegenRouterOptions { HiddenSize = 300 } },
         "x-lora" => Mixture with { Router = new XloraRouterOptions { XloraDepth = 2, XloraSize = 5 } },
         "glider" => Mixture with { Router = new GliderRouterOptions() },
         "blockffn" => Mixture with { Router = new BlockFfnRouterOptions { ChunkSize = 3, InitStd = 0.1 } },

@@ -97,17 +97,19 @@ public sealed record PoolFactors(IReadOnlyList<MixtureProjection> Pool, Tensor D
     /// <summary>A (dimension 0, in which its experts lie) or B (1).</summary>
     public Tensor On(int dimension) => dimension == 0 ? Down : Up;
 
-    /// <summary>Those of a pool in this pass; outside of one they are made anew.</summary>
-    public static PoolFactors Of(IReadOnlyList<MixtureProjection> pool, ForwardPass? pass)
+    /// <summary>Those of a pool in this pass.</summary>
+    public static PoolFactors Of(IReadOnlyList<MixtureProjection> pool, ForwardPass pass)
     {
-        if (pass?.Records<PoolFactors>().LastOrDefault(made => ReferenceEquals(made.Pool[0], pool[0])) is { } found)
+        if (pass.Records<PoolFactors>().LastOrDefault(made => ReferenceEquals(made.Pool[0], pool[0])) is { } found)
             return found;
-        var factors = new PoolFactors(
-            pool, torch.cat([.. pool.Select(one => one.Routed(0))], 0),
-            torch.cat([.. pool.Select(one => one.Routed(1))], 1));
-        pass?.Emit(factors);
+        var factors = new PoolFactors(pool, Joined(pool, 0), Joined(pool, 1));
+        pass.Emit(factors);
         return factors;
     }
+
+    /// <summary>A (dimension 0) or B (1) of a pool, and what one of its projections has beside it.</summary>
+    public static Tensor Joined(IReadOnlyList<MixtureProjection> pool, int dimension, params Tensor[] beside) =>
+        torch.cat([.. pool.Select(one => one.Routed(dimension)), .. beside], dimension);
 }
 
 /// <summary>The sizes and the scale of one wrapped projection.</summary>

@@ -360,12 +360,17 @@ public sealed class MixtureProjection : Projection
     internal Tensor Routed(int dimension) => Shape.Shared == 0 ? Factor(dimension)
         : Factor(dimension).narrow(dimension, 0, (long)Shape.Experts * Shape.Rank);
 
+    // Shared experts are each layer's own, so there the pool is joined with them in each; outside of a pass anew.
     private Tensor Stacked(int dimension, ForwardPass? pass) => _pool is null ? Factor(dimension)
-        : BesideShared(PoolFactors.Of(_pool, pass).On(dimension), dimension);
+        : Shape.Shared > 0 ? PoolFactors.Joined(_pool, dimension, Shared(dimension))
+        : pass is null ? PoolFactors.Joined(_pool, dimension)
+        : PoolFactors.Of(_pool, pass).On(dimension);
 
-    private Tensor BesideShared(Tensor experts, int dimension) => Shape.Shared == 0 ? experts
-        : torch.cat([experts, Factor(dimension).narrow(
-            dimension, (long)Shape.Experts * Shape.Rank, (long)Shape.Shared * Shape.Rank)], dimension);
+    private Tensor Shared(int dimension) => Factor(dimension)
+        .narrow(dimension, (long)Shape.Experts * Shape.Rank, (long)Shape.Shared * Shape.Rank);
+
+    private Tensor BesideShared(Tensor experts, int dimension) =>
+        Shape.Shared == 0 ? experts : torch.cat([experts, Shared(dimension)], dimension);
 
     private Parameter Factor(int dimension) => dimension == 0 ? Down : Up;
 

@@ -138,12 +138,8 @@ public sealed record GatedUnit(Parameter In, Parameter State, Parameter InBias, 
     public Tensor Next(Tensor x, Tensor? state)
     {
         var given = Fused.linear(x, In, InBias);                                               // [N, 3 H]
-        if (state is not null)
-            return Fused.gated_state(given, Fused.linear(state, State, StateBias), state);
-        var size = In.shape[1];
-        var kept = (given.narrow(1, size, size) + StateBias.narrow(0, size, size)).sigmoid();
-        var reset = (given.narrow(1, 0, size) + StateBias.narrow(0, 0, size)).sigmoid();
-        var own = StateBias.narrow(0, 2 * size, size);
-        return (1 - kept) * (given.narrow(1, 2 * size, size) + (reset * own)).tanh();
+        return state is null
+            ? Fused.gated_state(given, StateBias.expand(given.shape), torch.zeros_like(x))
+            : Fused.gated_state(given, Fused.linear(state, State, StateBias), state);
     }
 }

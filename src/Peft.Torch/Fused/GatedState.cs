@@ -43,10 +43,7 @@ internal sealed unsafe class GatedStateFunction : AutogradFunction
         Elements<float>.ForRows(state.size(0), 3 * size, (begin, end) =>
         {
             for (var i = begin; i < end; i++)
-            {
-                var row = new GatedRow((float*)g + 3 * i * size, (float*)h + 3 * i * size, (float*)s + i * size, size);
-                row.Next((float*)y + i * size);
-            }
+                GatedRow.At(i, (float*)g, (float*)h, (float*)s, size).Next((float*)y + i * size);
         });
         Save(given, held, state);
         return [next];
@@ -68,9 +65,8 @@ internal sealed unsafe class GatedStateFunction : AutogradFunction
         {
             for (var i = begin; i < end; i++)
             {
-                var row = new GatedRow((float*)g + 3 * i * size, (float*)h + 3 * i * size, (float*)s + i * size, size);
-                row.Back((float*)d + i * size, (float*)dg + 3 * i * size, (float*)dh + 3 * i * size,
-                    (float*)ds + i * size);
+                GatedRow.At(i, (float*)g, (float*)h, (float*)s, size).Back(
+                    (float*)d + i * size, (float*)dg + 3 * i * size, (float*)dh + 3 * i * size, (float*)ds + i * size);
             }
         });
         return [dgiven, dheld, dstate];
@@ -81,6 +77,10 @@ internal sealed unsafe class GatedStateFunction : AutogradFunction
 internal readonly unsafe struct GatedRow(float* given, float* held, float* state, long size)
 {
     private const int Step = Elements<float>.Count;
+
+    /// <summary>Row i of given and held [N, 3 H] and state [N, H].</summary>
+    public static GatedRow At(long i, float* given, float* held, float* state, long size) =>
+        new(given + 3 * i * size, held + 3 * i * size, state + i * size, size);
 
     /// <summary>next [H].</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -108,7 +108,7 @@ internal readonly unsafe struct GatedRow(float* given, float* held, float* state
     private void Next<P>(long j, long left, float* next)
         where P : IPart
     {
-        var (_, z, n, _) = At<P>(j, left);
+        var (_, z, n, _) = Gates<P>(j, left);
         P.Store(Vector512.FusedMultiplyAdd(z, P.Load(state + j, left) - n, n), next + j, left);
     }
 
@@ -117,7 +117,7 @@ internal readonly unsafe struct GatedRow(float* given, float* held, float* state
         where P : IPart
     {
         var one = Vector512<float>.One;
-        var (r, z, n, own) = At<P>(j, left);
+        var (r, z, n, own) = Gates<P>(j, left);
         var slope = P.Load(slopes + j, left);
         var ofN = slope * (one - z) * (one - n * n);
         var ofR = ofN * own * r * (one - r);
@@ -133,7 +133,8 @@ internal readonly unsafe struct GatedRow(float* given, float* held, float* state
 
     // r, z and n, and what held gives n.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private (Vector512<float> R, Vector512<float> Z, Vector512<float> N, Vector512<float> Own) At<P>(long j, long left)
+    private (Vector512<float> R, Vector512<float> Z, Vector512<float> N, Vector512<float> Own) Gates<P>(
+        long j, long left)
         where P : IPart
     {
         var r = Sigmoid(P.Load(given + j, left) + P.Load(held + j, left));

@@ -16,11 +16,10 @@ public static partial class Fused
             throw new ArgumentException($"{slices} slices do not divide the {x.size(-1)} inner numbers of x");
         using var off = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        var rows = x.detach().reshape(-1, x.size(-1));
-        if (!LinearKernel.Serves(rows))
-            return Composed.slice_errors(rows, weight.detach(), slices, share).MoveToOuterDisposeScope();
+        if (!LinearKernel.Serves(x))
+            return Composed.slice_errors(x, weight, slices, share).MoveToOuterDisposeScope();
         var type = LinearKernel.ProductType(x.dtype);
-        var (left, right) = (LinearTensors.Rows(rows, type), LinearTensors.Dense(weight.detach(), type));
+        var (left, right) = (LinearTensors.Rows(x, type), LinearTensors.Dense(weight, type));
         var errors = torch.empty([left.size(0), slices], LinearKernel.For(type).SumType);
         switch (type)
         {
@@ -90,9 +89,9 @@ internal static unsafe class SliceErrorsKernel<T, W>
 
 internal static partial class Composed
 {
-    public static Tensor slice_errors(Tensor rows, Tensor weight, int slices, double share)
+    public static Tensor slice_errors(Tensor x, Tensor weight, int slices, double share)
     {
-        var width = rows.size(1) / slices;
+        var (rows, width) = (x.reshape(-1, x.size(-1)), x.size(-1) / slices);
         Tensor Of(Tensor whole, int slice) => whole.narrow(1, slice * width, width);
         var outputs = Enumerable.Range(0, slices)                                              // E times [N, O]
             .Select(slice => torch.nn.functional.linear(Of(rows, slice), Of(weight, slice)).to(ScalarType.Float32))

@@ -89,10 +89,9 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
         var kept = Recorded ? torch.empty([rows, hidden], x.dtype) : null;
         var (score, sparsity) =
             (torch.empty([rows], ScalarType.Float32), torch.empty([rows], ScalarType.Float32));
-        var factors = LinearTensors.Dense(first, x.dtype);
-        Kernel(x, factors, inputs[2]!, inputs[3]!).Forward(
+        Kernel(x, first, inputs[2]!, inputs[3]!).Forward(
             kept, inputs[4]!.to(ScalarType.Float32).item<float>(), offset, score, sparsity);
-        Save(x, first, inputs[2], inputs[3], kept, score, ReferenceEquals(factors, first) ? null : factors);
+        Save(x, first, inputs[2], inputs[3], kept, score);
         return [sparsity];
     }
 
@@ -108,15 +107,15 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
             (torch.empty([first.size(0)], ScalarType.Float32), torch.empty(second.shape, ScalarType.Float32));
         // Of the score before ln sigmoid.
         using var slopes = gradients[0]!.Dense() * (-saved[5]!).sigmoid();
-        Kernel(x, saved[6] ?? first, saved[2]!, second).Backward(
+        Kernel(x, first, saved[2]!, second).Backward(
             saved[4]!, slopes, dx?.Target, dx is { Adds: true }, dfirst, before is not null, dbias, dsecond);
         return [
             dx?.Target, before is null ? Leave(first, dfirst) : null, dbias, dsecond, slopes.sum(0L, keepdim: true)];
     }
 
-    private static ISparsityKernel Kernel(Tensor x, Tensor factors, Tensor bias, Tensor second)
+    private static ISparsityKernel Kernel(Tensor x, Tensor first, Tensor bias, Tensor second)
     {
-        var rows = LinearTensors.Rows(x, x.dtype);
+        var (rows, factors) = (LinearTensors.Rows(x, x.dtype), LinearTensors.Dense(first, x.dtype));
         return x.dtype == ScalarType.Float32
             ? new SparsityKernel<float>(rows, factors, bias.Dense(), second.Dense())
             : new SparsityKernel<ushort>(rows, factors, bias.Dense(), second.Dense());
