@@ -12,7 +12,8 @@ namespace Peft.Recipes;
 /// <param name="Program">The program itself: its code, libtorch's, the data read so far.</param>
 /// <param name="Base">Base weights, mapped or in memory; beside those that an adapter took a part of, that part and
 /// what is left.</param>
-/// <param name="Trained">Trainable parameters with gradients and optimizer state.</param>
+/// <param name="Trained">Trainable parameters with gradients and optimizer state, those of pools side by side once
+/// more.</param>
 /// <param name="Activations">What the tensors of a training step take at their peak.</param>
 /// <param name="Evaluation">The same of an evaluation batch; 0 where nothing is evaluated.</param>
 /// <param name="RunsAgain">Whether blocks run again in the backward pass (gradient checkpointing).</param>
@@ -71,20 +72,24 @@ public sealed record MemoryEstimate(
         long length = data.RowLength > 0 ? data.RowLength : Math.Min(data.MaxLength, longest);
         var weights = model.BaseParameters.Sum(p => p.Parameter.ByteCount());
         var mapped = IsMapped(run) ? weights : 0;
+        // Of mapped weights initialization may have read some.
+        var held = mapped > 0 ? MachineMemory.ReadOfMapped(".safetensors") : weights;
         var copies = modules.Sum(module => module.TakenOut is not { } taken ? 0
             : module.Wrapped.Weight.ByteCount() + taken.Down.ByteCount() + taken.Up.ByteCount());
         var values = run.Trainable.Parameters.Sum(p => p.Parameter.ByteCount());
+        var state = run.Training.Optimizer.StateByteCount;
         var ranks = run.Training.Ranks.Size;
+        // What preparing left free in the heap is there for the steps.
+        TorchRuntime.TrimMemory();
         // A batch is never larger than what there is.
         var trainRows = Math.Min(options.PerDeviceTrainBatchSize, run.Data.TrainCount ?? long.MaxValue);
         long evalRows = Math.Min(
             options.PerDeviceEvalBatchSize,
             run.Recipe.Evaluation.Tasks.Select(task => (long)task.Rows).Append(run.Data.Eval.Count).Max());
         return new(
-            Math.Max(0, Environment.WorkingSet - (weights - mapped) - copies - (isFull ? 0 : values))
-                + CodeOfSteps,
+            Math.Max(0, Environment.WorkingSet - held - copies - (isFull ? 0 : values) - state) + CodeOfSteps,
             weights + copies,
-            values * (isFull ? 1 : 2) + run.Training.Optimizer.StateByteCount
+            values * (isFull ? 1 : 2) + state + OfPools(modules)
                 + (ranks == 1 ? 0 : sizeof(float) * run.TrainableParameters), // gradients once more, to be summed
             ActivationBytes(model, modules, RankPlan.MostRows(trainRows, ranks), length, options.GradientCheckpointing),
             EvaluationBytes(model, modules, evalRows, Math.Min(data.MaxLength, length)),
@@ -98,11 +103,10 @@ public sealed record MemoryEstimate(
     /// <summary>The most that the tensors of one training step take at once.</summary>
     /// <remarks>
     /// For each block what the fused operations keep: the two norms' inputs, q, k, v, the attention's output and one
-    /// number a row and head, gate and up, and H [N, E*R] of each adapted projection;
-    /// what a family's own norms and activation keep (<see cref="ModelConfig.KeptBeyondLlama"/>);
-    /// beside a base of a reduced type also each router's input in float32. With gradient checkpointing that is of one
-    /// block, beside every block's input and the gates, and the gradients on their way through it. The head adds a
-    /// block of logits and the slope of the loss by the last activations.
+    /// number a row and head, gate and up; what a family's own norms and activation keep
+    /// (<see cref="ModelConfig.KeptBeyondLlama"/>) and an adapted projection (<see cref="KeptBytes"/>).
+    /// With gradient checkpointing that is of one block, beside every block's input and the gates, and the gradients on
+    /// their way through it. The head adds a block of logits and the slope of the loss by the last activations.
     /// </remarks>
     /// <param name="model">The model.</param>
     /// <param name="modules">Its adapted projections.</param>
@@ -122,11 +126,11 @@ public sealed record MemoryEstimate(
         var perToken = (2L * config.HiddenSize) + (2 * heads) + (2 * keys) + (2 * inner);
         var (own, wide) = config.KeptBeyondLlama;
         var block = (tokens * (((perToken + own) * width) + (4 * wide))) + (4 * tokens * config.HeadCount)
-            + (OfMixtures(model, modules, tokens) / config.LayerCount);
+            + ((OfMixtures(model, modules, tokens) + BesideShared(modules)) / config.LayerCount);
         var gates = tokens * 8 * modules.Where(m => m.Router is not (null or SharedRouter))
             .Sum(m => (long)m.Candidates);
         var head = Math.Min(HeadBlockBytes, 4 * tokens * config.VocabularySize) + (tokens * config.HiddenSize * width);
-        return gates + head + OfPools(modules) + (gradientCheckpointing
+        return gates + head + (gradientCheckpointing
             ? (config.LayerCount * tokens * config.HiddenSize * width) + block
             : config.LayerCount * block);
     }
@@ -148,7 +152,27 @@ public sealed record MemoryEstimate(
         // What backward does not need lives until the block is done, too.
         var (own, wide) = config.KeptBeyondLlama;
         var bytes = ((perToken + own) * model.Dtype.ByteWidth()) + (8 * wide);
-        return (tokens * bytes) + OfPools(modules) + (OfMixtures(model, modules, tokens) / config.LayerCount);
+        return (tokens * bytes)
+            + ((OfMixtures(model, modules, tokens) + BesideShared(modules)) / config.LayerCount);
+    }
+
+    /// <summary>Bytes that an adapted projection keeps of a token beyond those of the layer that it wraps: H [E*R], and
+    /// what its router keeps (<see cref="Router.KeptBytes"/>).</summary>
+    /// <param name="module">The projection.</param>
+    /// <param name="width">Bytes of a number of its input.</param>
+    public static long KeptBytes(MixtureProjection module, int width)
+    {
+        var shape = module.Shape;
+        // A magnitude's gradient takes what it multiplies. Where experts are whole feed-forwards there is a row for
+        // each expert of a token, not one; of one that is cut into slices, what weighs them is kept beside its product.
+        var outputs = (module.Magnitude is null ? 0 : 1) + (shape.Part == ExpertPart.Entry ? shape.Chosen - 1 : 0);
+        var inputs = shape is { Part: ExpertPart.Exit, Experts: 1 } ? 1 : 0;
+        // Of what experts make of their own output there is the state and, for a while, what was added to it.
+        var again = module.Router is IChained chain ? chain.Iterations - 1 : 0;
+        return (width * ((outputs * module.OutFeatures) + ((inputs + (2 * again)) * module.InFeatures)))
+            + (sizeof(float) * module.AllColumns * (1 + again))
+            + (shape.Dropout > 0 ? module.InFeatures : 0) // a byte says whether a number stays
+            + (module.Router?.KeptBytes(width) ?? 0);
     }
 
     /// <summary>Refuses a batch that the machine cannot hold, however its memory is used.</summary>
@@ -204,24 +228,18 @@ public sealed record MemoryEstimate(
         return Directory.Exists(directory) && ModelLoader.StoredType(directory) == run.Trainable.Model.Dtype;
     }
 
-    private static long OfMixtures(CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long tokens)
-    {
-        var ranks = modules.Sum(m => m.AllColumns);
-        var routed = model.Dtype.ByteWidth() < 4 ? modules.Where(m => m.Router is not null).Sum(m => m.InFeatures) : 0;
-        // A magnitude's gradient takes what it multiplies.
-        var outputs = modules.Where(m => m.Magnitude is not null).Sum(m => m.OutFeatures) * model.Dtype.ByteWidth();
-        // Where experts are whole feed-forwards there is a row for each expert of a token, not one.
-        var apart = modules.Where(m => m.Shape.Part == ExpertPart.Entry)
-            .Sum(m => m.OutFeatures * (m.Shape.Chosen - 1)) * model.Dtype.ByteWidth();
-        return tokens * ((4 * (ranks + routed)) + outputs + apart);
-    }
+    private static long OfMixtures(CausalLanguageModel model, IReadOnlyList<MixtureProjection> modules, long tokens) =>
+        tokens * modules.Sum(module => KeptBytes(module, model.Dtype.ByteWidth()));
 
-    // A pool's matrices stand side by side once a pass, whichever of its layers comes first; beside shared experts in
-    // each of its layers.
+    // A pool's matrices stand side by side once a pass, whichever of its layers comes first; with shared experts, which
+    // are each layer's own, in each of its layers.
     private static long OfPools(IReadOnlyList<MixtureProjection> modules) => sizeof(float) * modules
-        .Where(m => m.Candidates > m.Shape.Experts)
-        .Sum(m => (m.Shape.Shared > 0 ? m.AllColumns : (long)m.Shape.Experts * m.Shape.Rank)
-            * (m.InFeatures + m.OutFeatures));
+        .Where(m => m.Candidates > m.Shape.Experts && m.Shape.Shared == 0)
+        .Sum(m => (long)m.Shape.Experts * m.Shape.Rank * (m.InFeatures + m.OutFeatures));
+
+    private static long BesideShared(IReadOnlyList<MixtureProjection> modules) => sizeof(float) * modules
+        .Where(m => m.Candidates > m.Shape.Experts && m.Shape.Shared > 0)
+        .Sum(m => m.AllColumns * (m.InFeatures + m.OutFeatures));
 
     private static string Mega(long bytes) =>
         string.Create(CultureInfo.InvariantCulture, $"{Math.Round(bytes / 1048576.0):N0} MB");
@@ -251,5 +269,23 @@ public static class MachineMemory
                 out var kilo)
                 ? Math.Min(Whole, (kilo * 1024) + (processes * Environment.WorkingSet))
                 : Whole;
+    }
+
+    /// <summary>Bytes of files that this process has mapped and read; 0 where the system does not tell.</summary>
+    /// <param name="ending">How their names end.</param>
+    public static long ReadOfMapped(string ending)
+    {
+        const string Source = "/proc/self/smaps";
+        const string Key = "Rss:";
+        var (kilo, isMeant) = (0L, false);
+        foreach (var line in File.Exists(Source) ? File.ReadLines(Source) : [])
+        {
+            // A mapping begins with its addresses; what there is of it follows, each by its name.
+            if (char.IsAsciiHexDigitLower(line[0]))
+                isMeant = line.EndsWith(ending, StringComparison.Ordinal);
+            else if (isMeant && line.StartsWith(Key, StringComparison.Ordinal))
+                kilo += long.Parse(line.AsSpan()[Key.Length..^"kB".Length], CultureInfo.InvariantCulture);
+        }
+        return kilo * 1024;
     }
 }

@@ -6,7 +6,7 @@ using Peft.Models;
 namespace Peft.Benchmarks;
 
 /// <summary>The peak that <c>train --dry-run</c> estimates beside the one that the same training has, both of bin/peft
-/// as a process: plain LoRA on a base of the shape, with and without gradient checkpointing.</summary>
+/// as a process: plain LoRA and a mixture on a base of the shape, with and without gradient checkpointing.</summary>
 internal static partial class ResidentBenchmark
 {
     private const double Mega = 1048576;
@@ -21,19 +21,22 @@ internal static partial class ResidentBenchmark
         try
         {
             Prepare(folder, options, Path.Combine(program.Repository, "data", "base"));
-            foreach (var again in new[] { false, true })
+            foreach (var (experts, again) in from experts in new[] { 1, TrainingStep.Experts }
+                                             from again in new[] { false, true }
+                                             select (experts, again))
             {
-                var recipe = Path.Combine(folder, $"recipe-{again}.yaml");
-                File.WriteAllText(recipe, Recipe(folder, options.Shape, again));
+                var recipe = Path.Combine(folder, "recipe.yaml");
+                File.WriteAllText(recipe, Recipe(folder, options.Shape, experts, again));
                 var told = Told().Match(program.Run("train", recipe, "--dry-run").Output);
                 if (!told.Success)
                     throw new UserException("resident: `peft train --dry-run` told no memory");
                 var estimate = double.Parse(
                     told.Groups[1].Value, NumberStyles.AllowThousands, CultureInfo.InvariantCulture);
                 var peak = program.Run(
-                    "train", recipe, "--output", Path.Combine(folder, $"out-{again}")).Bytes / Mega;
+                    "train", recipe, "--output", Path.Combine(folder, $"out-{experts}-{again}")).Bytes / Mega;
+                var what = experts == 1 ? "LoRA" : $"{experts} experts";
                 yield return new(
-                    $"bin/peft train, LoRA, {options.Dtype}{(again ? ", checkpointing" : "")}: peak resident",
+                    $"bin/peft train, {what}, {options.Dtype}{(again ? ", checkpointing" : "")}: peak resident",
                     peak, "MB", peak, peak, FormattableString.Invariant($"{estimate:F0} MB estimated"));
                 yield return new(
                     "  estimated over measured", estimate / peak, "x", estimate / peak, estimate / peak,
@@ -56,7 +59,7 @@ internal static partial class ResidentBenchmark
         TorchRuntime.TrimMemory();
     }
 
-    private static string Recipe(string folder, ModelShape shape, bool again) => string.Create(
+    private static string Recipe(string folder, ModelShape shape, int experts, bool again) => string.Create(
         CultureInfo.InvariantCulture, $$"""
         model: {model_name_or_path: {{folder}}/base}
         data:
@@ -66,7 +69,12 @@ internal static partial class ResidentBenchmark
             - name: rows
               files: {{folder}}/rows.parquet
               template: {prompt: "meaning: {definition} =", answer: " {pos}"}
-        adapter: {method: lora, r: {{TrainingStep.Rank}}, lora_alpha: 16, target_modules: all-linear}
+        adapter:
+          method: {{(experts == 1 ? "lora" : "mixture")}}
+          r: {{TrainingStep.Rank}}
+          lora_alpha: 16
+          target_modules: all-linear
+          {{(experts == 1 ? "" : $"experts: {{count: {experts}}}")}}
         training:
           per_device_train_batch_size: {{shape.Batch}}
           max_steps: {{Steps}}

@@ -1,3 +1,5 @@
+using System.IO.MemoryMappedFiles;
+using Peft.Adapters.Routing;
 using Peft.Formats;
 using Peft.Recipes.Tests.Support;
 
@@ -37,29 +39,91 @@ public sealed class MemoryEstimateTests : IDisposable
             estimate => Assert.True(estimate.Least <= estimate.Total && estimate.Total > estimate.Program));
     }
 
-    [Theory]
-    [InlineData(0, "false")]
-    [InlineData(0, "true")]
-    [InlineData(1, "false")]
-    public void The_memory_estimate_counts_a_pool_once_and_beside_shared_experts_in_each_layer(
-        int shared, string checkpointing)
+    [Fact]
+    public void A_pool_counts_once_with_the_parameters()
     {
-        using var pooled = _project.Build(Recipe("rexmoe", 4));
-        // As many candidates, all of them the layer's own.
-        using var own = _project.Build(Recipe("top-k", 8), "own");
-
-        var modules = pooled.Trainable.Modules;
-        Assert.All(modules, module => Assert.Equal(8, module.Candidates));
+        using var run = _project.Build(Pooled(shared: 0));
         // A pool of two layers, each with four experts of rank 2.
-        var pools = modules.Sum(module => sizeof(float) * (module.InFeatures + module.OutFeatures)
-            * (shared == 0 ? 4 * 2 : (8 + shared) * 2));
-        Assert.Equal(
-            pools, MemoryEstimate.Of(pooled).Activations - MemoryEstimate.Of(own).Activations);
+        var pools = run.Trainable.Modules.Sum(
+            module => sizeof(float) * 4 * 2 * (module.InFeatures + module.OutFeatures));
 
-        Recipe Recipe(string kind, int experts) => _project.Load(
-            TinyProject.Mixture, $"adapter.router={{kind: {kind}}}",
-            $"adapter.experts={{count: {experts}, shared: {shared}}}",
-            $"training.gradient_checkpointing={checkpointing}");
+        Assert.All(run.Trainable.Modules, module => Assert.Equal(8, module.Candidates));
+        Assert.Equal((run.TrainableParameters * 4 * sizeof(float)) + pools, MemoryEstimate.Of(run).Trained);
+    }
+
+    [Fact]
+    public void A_pool_counts_in_each_layer_where_layers_have_experts_of_their_own_beside_it()
+    {
+        using var pooled = _project.Build(Pooled(shared: 1));
+        // As many candidates, all of them the layer's own.
+        using var own = _project.Build(_project.Load(
+            TinyProject.Mixture, "adapter.router={kind: top-k}", "adapter.experts={count: 8, shared: 1}"), "own");
+        var copies = pooled.Trainable.Modules.Sum(
+            module => sizeof(float) * (8 + 1) * 2 * (module.InFeatures + module.OutFeatures));
+
+        Assert.Equal(pooled.TrainableParameters * 4 * sizeof(float), MemoryEstimate.Of(pooled).Trained);
+        Assert.Equal(copies, MemoryEstimate.Of(pooled).Activations - MemoryEstimate.Of(own).Activations);
+    }
+
+    /// <summary>Bytes that the adapted projections of two layers keep of a token. Each has four experts of rank 2,
+    /// which makes 32, and a byte for each input by lora_dropout: of q_proj and v_proj 48.</summary>
+    [Theory]
+    [InlineData("adapter.router={kind: top-k}", "[q_proj, v_proj]", 4, 4 * 48)]
+    [InlineData("adapter.lora_dropout=0", "[q_proj, v_proj]", 4, 4 * 32)]
+    [InlineData("adapter.use_dora=true", "[q_proj, v_proj]", 4, (4 * (8 + 16)) + (2 * 4 * (16 + 8)))]
+    [InlineData("adapter.router={kind: rmoe, hidden_size: 6}", "[q_proj, v_proj]", 4, 4 * (48 + (8 * 6 * 4)))]
+    [InlineData("adapter.router={kind: sparsegen, hidden_size: 10}", "[q_proj, v_proj]", 2, 4 * (48 + (10 * 2)))]
+    [InlineData("adapter.router={kind: graph-of-tokens}", "[q_proj, v_proj]", 4, 4 * (48 + (16 * 4)))]
+    [InlineData("adapter.router={kind: graph-of-tokens}", "[q_proj, v_proj]", 2, 4 * (48 + (2 * 16 * 4)))]
+    [InlineData(
+        "adapter.router={kind: graph-of-tokens, similarity: fixed}", "[q_proj, v_proj]", 2, 4 * (48 + (16 * 4)))]
+    [InlineData("adapter.router={kind: chain-of-experts}", "[q_proj]", 4, 2 * (32 + 16 + 32 + (2 * 16 * 4)))]
+    [InlineData(
+        "adapter.router={kind: mixlora-switch}", "[gate_proj, up_proj, down_proj]", 4,
+        2 * ((3 * 32) + 16 + 16 + 24 + (4 * 16 * 4)))]
+    [InlineData(
+        "adapter.router={kind: mixlora-dynamic, top_p: 0.5}", "[gate_proj, up_proj, down_proj]", 4,
+        2 * ((3 * 32) + 16 + 16 + 24 + (2 * 2 * 24 * 4)))]
+    [InlineData(
+        "adapter.router={kind: ffn-split}", "[gate_proj, up_proj, down_proj]", 4,
+        2 * ((3 * 8) + 16 + 16 + 24 + (24 * 4)))]
+    public void What_a_projection_keeps_of_a_token_is_counted(
+        string setting, string targets, int width, long expected)
+    {
+        var isOne = setting.Contains("ffn-split", StringComparison.Ordinal);
+        string[] settings = setting.Contains("use_dora", StringComparison.Ordinal)
+            ? ["adapter.method=lora", "adapter.experts=null", "adapter.router=null"]
+            : isOne ? ["adapter.experts={count: 1}"] : [];
+        using var run = _project.Build(_project.Load(
+            TinyProject.Mixture, [.. settings, setting, $"adapter.target_modules={targets}"]));
+        Assert.Equal(expected, run.Trainable.Modules.Sum(module => MemoryEstimate.KeptBytes(module, width)));
+    }
+
+    [Theory]
+    [InlineData(8, 0.8, 7)]
+    [InlineData(4, 0.75, 4)]
+    [InlineData(4, 0.7, 3)]
+    [InlineData(3, 0.999, 3)]
+    public void Experts_up_to_a_probability_are_never_more_than_even_ones(int experts, double topP, int most)
+    {
+        Assert.Equal(most, new MixLoraDynamicRouterOptions { TopP = topP }.MostChosen(experts));
+        var even = torch.full([1, experts], 1.0 / experts, torch.float32);
+        Assert.Equal(
+            most, Selection.NucleusMask(even, topP, 1, keepsCrossing: true).sum().ToInt64());
+    }
+
+    [Fact]
+    public void What_was_read_of_a_mapped_file_is_told()
+    {
+        const int Size = 1 << 20;
+        var path = _project.Folder[$"{Guid.NewGuid():N}.mapped"];
+        File.WriteAllBytes(path, new byte[Size]);
+        using var file = MemoryMappedFile.CreateFromFile(path, FileMode.Open);
+        using var view = file.CreateViewAccessor(0, Size, MemoryMappedFileAccess.Read);
+        var all = new byte[Size];
+        Assert.Equal(Size, view.ReadArray(0, all, 0, Size));
+        Assert.Equal(Size, MachineMemory.ReadOfMapped(Path.GetFileName(path)));
+        Assert.Equal(0, MachineMemory.ReadOfMapped(Path.GetFileName(path) + ".other"));
     }
 
     [Fact]
@@ -160,4 +224,7 @@ public sealed class MemoryEstimateTests : IDisposable
             328L << 20, 6L << 20, 11L << 20, 30L << 20, (long)(batch * (1 << 20)), RunsAgain: false);
         Assert.InRange(estimate.Total / peak / (1 << 20), 0.8, 1.2);
     }
+
+    private Recipe Pooled(int shared) => _project.Load(
+        TinyProject.Mixture, "adapter.router={kind: rexmoe}", $"adapter.experts={{count: 4, shared: {shared}}}");
 }

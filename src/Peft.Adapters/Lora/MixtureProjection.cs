@@ -282,7 +282,7 @@ public sealed class MixtureProjection : Projection
         {
             var (a, b, g, chosen) = Operands(decision, pass);
             var step = Fused.lora_mixture(input ?? state, a, b, g, Shape.Scale, chosen);
-            (added, state) = (added is null ? step : added + step, state + step);
+            (added, state) = (added?.add_(step) ?? step, state + step);
             input = dropped is null ? null : Dropped(state, pass);
             var next = chain.RouteAgain(state, iteration, decision);
             if (!ReferenceEquals(next, decision))
@@ -292,7 +292,7 @@ public sealed class MixtureProjection : Projection
         var (down, up, gates, selected) = Operands(decision, pass);
         var last = Fused.lora_mixture_linear(
             x, Weight, Wrapped.Bias, down, up, gates, Shape.Scale, input ?? (added is null ? null : state), selected);
-        return added is null ? last : last + added;
+        return added is null ? last : last.add_(added);
     }
 
     // What a router goes by is made without the adapter, or with one gate for all experts where the router says so.

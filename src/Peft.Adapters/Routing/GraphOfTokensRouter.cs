@@ -105,6 +105,11 @@ public sealed class GraphOfTokensRouter : ChoosingRouter
         return Choose(x, averaged.clamp(min: Tiny).log(), averaged, averaged, pass);
     }
 
+    /// <inheritdoc/>
+    /// <remarks>Its input in float32 and, where there is a matrix, the queries.</remarks>
+    public override long KeptBytes(int width) => sizeof(float) * Context.Width
+        * ((_options.NeedsAttention || width == sizeof(float) ? 0 : 1) + (_similarity is null ? 0 : 1));
+
     private Tensor Averaged(Tensor x, Tensor own, ForwardPass pass)
     {
         var values = own.reshape(x.shape[0], x.shape[1], -1);                                  // [B, T, E]

@@ -107,6 +107,10 @@ public sealed record MixLoraDynamicRouterOptions : ExpertRouterOptions
 
     /// <inheritdoc/>
     public override bool WholeFeedForward => true;
+
+    /// <inheritdoc/>
+    /// <remarks>The largest exceed a part of the whole with no more experts than even ones would take.</remarks>
+    public override int MostChosen(int experts) => Math.Min(experts, (int)(TopP * experts) + 1);
 }
 
 /// <summary>Sends each token to the K most probable of experts that are whole feed-forwards.</summary>
@@ -138,6 +142,9 @@ public sealed class MixLoraRouter : ChoosingRouter
         return _options.Capacity > 0 && _options.Capacity < Context.Experts && pass.Drops
             ? Limited(decision, x.ndim == 3 ? x.shape[0] : 1, pass.TokenMask) : decision;
     }
+
+    /// <inheritdoc/>
+    public override long KeptBytes(int width) => MixLora.KeptBytes(_options.Jitter, Context.Width, width);
 
     // Of each row an expert keeps the first tokens.
     private RoutingDecision Limited(RoutingDecision decision, long rows, Tensor? mask)
@@ -183,6 +190,9 @@ public sealed class MixLoraDynamicRouter : Router, IRewirable
             InputFactor = factor,
         };
     }
+
+    /// <inheritdoc/>
+    public override long KeptBytes(int width) => MixLora.KeptBytes(_options.Jitter, Context.Width, width);
 }
 
 /// <summary>What MixLoRA and its variants have in common.</summary>
@@ -218,4 +228,8 @@ public static class MixLora
             torch.empty(shape, torch.float32, x.device).uniform_(1 - epsilon, 1 + epsilon, random)).to(x.dtype)
                 .MoveToOuterDisposeScope();
     }
+
+    /// <summary>What jitter keeps of a token: the factors, and the input that the router and the two projections behind
+    /// it multiply by them.</summary>
+    internal static long KeptBytes(double epsilon, long inputs, int width) => epsilon == 0 ? 0 : 4L * width * inputs;
 }

@@ -100,6 +100,10 @@ public sealed class RmoeRouter : ChoosingRouter
         return Choose(x, logits, probabilities, probabilities, pass);
     }
 
+    /// <inheritdoc/>
+    /// <remarks>W1 x, what the unit makes of it and of the state before for r, z and n, and the state.</remarks>
+    public override long KeptBytes(int width) => sizeof(float) * 8L * _options.HiddenSize;
+
     private Parameter TakeMatrix(string name, long rows, long columns) => Take(name, [rows, columns], matrix =>
     {
         using var random = Seeds.GeneratorFor(Context.Seed, $"{Context.Path}.router.{name}");

@@ -115,6 +115,10 @@ public sealed class SparsegenRouter : Router
         return new SparsegenDecision(gates, open, logits, sparsity, x, _sparsity.In);
     }
 
+    /// <inheritdoc/>
+    /// <remarks>The hidden layer.</remarks>
+    public override long KeptBytes(int width) => (long)width * _options.HiddenSize;
+
     // Query, key and value have one input and one network, gate and up too: the network is most of what this router
     // costs.
     private Tensor? Predicted(Tensor x, ForwardPass pass) =>
