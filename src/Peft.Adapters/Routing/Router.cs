@@ -31,8 +31,8 @@ public abstract class Router : Layer
     /// <remarks>Shapes: [E], [R] where ranks are routed. Gradient: none.</remarks>
     public virtual Tensor? ConstantGates() => null;
 
-    /// <summary>Bytes that it keeps of each token for the backward pass beyond scores and gates, by which a run's memory
-    /// is estimated.</summary>
+    /// <summary>Bytes that it keeps of each token for the backward pass beyond scores and gates, by which a run's
+    /// memory is estimated.</summary>
     /// <param name="width">Bytes of a number of its input.</param>
     public virtual long KeptBytes(int width) => 0;
 
