@@ -62,8 +62,8 @@ public sealed record BlockFfnRouterOptions : ExpertRouterOptions
         if (SparsityCoefficient > 0)
             terms.Add(new("chunk_sparsity", SparsityCoefficient, (records, tokens) => ModuleMean.Of(
                 records, alike => ChunkSparsity.Of(
-                    ModuleMean.Beside(alike, record => ChunkSparsity.Shares(record.Decision.Gates)), tokens,
-                    Of(alike[0]).Neighbors.Length, ChunkSize) * alike.Count)));
+                    ChunkSparsity.Shares(ModuleMean.Beside(alike, record => record.Decision.Gates), alike.Count),
+                    tokens, Of(alike[0]).Neighbors.Length, ChunkSize) * alike.Count)));
         return terms;
     }
 
@@ -168,11 +168,11 @@ public static class ActivationLocality
     public static Tensor Of(
         Tensor logits, TokenNeighbors neighbors, bool detachesTarget, BatchShare? share = null)
     {
-        var follows = neighbors.Follows.to(torch.float32).unsqueeze(-1);                       // [B, T − 1, 1]
+        var follows = neighbors.Follows.to(torch.float32);                                     // [B, T − 1]
         var sharp = (logits * Sharpness).reshape(follows.shape[0], neighbors.Length, -1);      // [B, T, C]
         var (first, second) = (sharp.narrow(1, 0, neighbors.Length - 1), sharp.narrow(1, 1, neighbors.Length - 1));
         var target = (detachesTarget ? second.detach() : second).sigmoid();
-        var entropy = torch.nn.functional.softplus(first) - (first * target);
+        var entropy = torch.nn.functional.softplus(first).addcmul(first, target, -1).sum(-1);  // [B, T − 1]
         return OfAll((entropy * follows).sum()) / (OfAll(follows.sum()).clamp(min: 1) * logits.shape[1]);
 
         Tensor OfAll(Tensor sum) => share?.Sum(sum) ?? sum;
@@ -191,11 +191,11 @@ public static class ChunkSparsity
     private const double Tiny = 1e-5;
 
     /// <summary>Each expert's share of a token's gates.</summary>
-    /// <remarks>Shapes: [N, E] → [N, E].</remarks>
-    public static Tensor Shares(Tensor gates)
+    /// <remarks>Shapes: [N, M·E] of M modules side by side → the same.</remarks>
+    public static Tensor Shares(Tensor gates, int modules = 1)
     {
-        var sizes = gates.abs();
-        return sizes / (sizes.sum(-1, keepdim: true) + Tiny);
+        var sizes = gates.abs().reshape(gates.shape[0], modules, -1);                          // [N, M, E]
+        return (sizes / (sizes.sum(-1, keepdim: true) + Tiny)).reshape(gates.shape);
     }
 
     /// <summary>The loss of some columns.</summary>
@@ -205,17 +205,17 @@ public static class ChunkSparsity
         var mask = tokens?.Mask;
         var rows = shares.shape[0] / length;
         var fill = (chunk - (length % chunk)) % chunk;
-        var idle = (1 - shares + Tiny).log().reshape(rows, length, -1);                        // [B, T, C]
+        var idle = (1 - shares).add_(Tiny).log().reshape(rows, length, -1);                        // [B, T, C]
         var real = (mask?.to(torch.float32) ?? torch.ones([rows * length], torch.float32, shares.device))
             .reshape(rows, length, 1);
-        var sums = Chunks(idle * real).sum(2L);                                                // [B, chunks, C]
+        var sums = Chunks(mask is null ? idle : idle * real).sum(2L);                          // [B, chunks, C]
         var counted = Chunks(real).amax([2L]);                                                 // [B, chunks, 1]
         return OfAll(((1 - sums.exp()) * counted).sum())
             / (OfAll(counted.sum()).clamp(min: 1) * shares.shape[1]);
 
         Tensor OfAll(Tensor sum) => tokens?.Share?.Sum(sum) ?? sum;
 
-        Tensor Chunks(Tensor tokens) => torch.nn.functional.pad(tokens, [0, 0, 0, fill])
+        Tensor Chunks(Tensor tokens) => (fill == 0 ? tokens : torch.nn.functional.pad(tokens, [0, 0, 0, fill]))
             .reshape(rows, -1, chunk, tokens.shape[^1]);
     }
 }

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -82,6 +83,9 @@ internal sealed unsafe class SparsegenFunction(float eps) : AutogradFunction
 /// <summary>The network of the sparsity on the CPU; inputs x, first, its bias, second, its bias.</summary>
 internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFunction
 {
+    // How many hidden numbers were above zero.
+    private long _active;
+
     protected override Tensor[] Forward(Tensor?[] inputs)
     {
         var (x, first) = (inputs[0]!, inputs[1]!);
@@ -89,7 +93,7 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
         var kept = Recorded ? torch.empty([rows, hidden], x.dtype) : null;
         var (score, sparsity) =
             (torch.empty([rows], ScalarType.Float32), torch.empty([rows], ScalarType.Float32));
-        Kernel(x, first, inputs[2]!, inputs[3]!).Forward(
+        _active = Kernel(x, first, inputs[2]!, inputs[3]!).Forward(
             kept, inputs[4]!.to(ScalarType.Float32).item<float>(), offset, score, sparsity);
         Save(x, first, inputs[2], inputs[3], kept, score);
         return [sparsity];
@@ -108,7 +112,7 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
         // Of the score before ln sigmoid.
         using var slopes = gradients[0]!.Dense() * (-saved[5]!).sigmoid();
         Kernel(x, first, saved[2]!, second).Backward(
-            saved[4]!, slopes, dx?.Target, dx is { Adds: true }, dfirst, before is not null, dbias, dsecond);
+            saved[4]!, _active, slopes, dx?.Target, dx is { Adds: true }, dfirst, before is not null, dbias, dsecond);
         return [
             dx?.Target, before is null ? Leave(first, dfirst) : null, dbias, dsecond, slopes.sum(0L, keepdim: true)];
     }
@@ -125,24 +129,29 @@ internal sealed unsafe class PredictedSparsityFunction(float offset) : ScoringFu
 /// <summary>What the network of the sparsity needs of its input's type.</summary>
 internal interface ISparsityKernel
 {
-    /// <summary>Scores [N] and their sparsity [N]; what the hidden layer gave [N, H] is kept where asked.</summary>
-    void Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity);
+    /// <summary>Scores [N] and their sparsity [N]; what the hidden layer gave [N, H] is kept where asked, and how much
+    /// of it is above zero returned.</summary>
+    long Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity);
 
     /// <summary>All gradients from those of the scores; null where no one asks for them. Those of x and first may be
     /// added to what is there.</summary>
     void Backward(
-        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, bool addsFirst, Tensor dbias,
+        Tensor kept, long active, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, bool addsFirst, Tensor dbias,
         Tensor dsecond);
 }
 
 /// <summary>The products of the network, a share of the rows on each thread, a chunk of them in the cache between its
-/// layers.</summary>
+/// layers. Where few hidden numbers are above zero, which is how the network begins, gradients are made of those
+/// alone.</summary>
 /// <typeparam name="T">float, or ushort holding bfloat16.</typeparam>
 internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bias, Tensor second) : ISparsityKernel
     where T : unmanaged
 {
-    private const long ChunkRows = 256, Columns = 384;
+    private const long ChunkRows = 256, Columns = 384, Units = 32;
     private const int Step = Elements<T>.Count;
+
+    // Of how many hidden numbers one is above zero at most, where a product of all of them takes as long.
+    private static readonly long _few = typeof(T) == typeof(float) ? 8 : 16;
 
     private readonly long _rows = x.size(0), _width = x.size(1), _hidden = first.size(0);
     private readonly T* _x = TensorMemory.Of<T>(x), _first = TensorMemory.Of<T>(first);
@@ -150,13 +159,15 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
     private readonly RowShares _shares = new(x.size(0), ChunkRows);
 
     /// <inheritdoc/>
-    public void Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity)
+    public long Forward(Tensor? kept, float bias, float offset, Tensor scores, Tensor sparsity)
     {
+        long active = 0;
         var (k, s, l) = ((nint)TensorMemory.Of<T>(kept), (nint)TensorMemory.Of<float>(scores),
             (nint)TensorMemory.Of<float>(sparsity));
         _shares.Run((_, begin, end) =>
         {
             using var sums = new Scratch<float>(ChunkRows * _hidden);
+            long above = 0;
             for (var i = begin; i < end; i += ChunkRows)
             {
                 var count = Math.Min(ChunkRows, end - i);
@@ -165,20 +176,23 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
                 for (var r = i; r < i + count; r++)
                 {
                     var score = bias + Score(
-                        sums.Pointer + (r - i) * _hidden, k == 0 ? null : (T*)k + r * _hidden);
+                        sums.Pointer + (r - i) * _hidden, k == 0 ? null : (T*)k + r * _hidden, ref above);
                     ((float*)s)[r] = score;
                     ((float*)l)[r] = offset + (float)(
                         Math.Min(score, 0) - Math.Log(1 + Math.Exp(-Math.Abs((double)score))));
                 }
             }
+            Interlocked.Add(ref active, above);
         });
+        return active;
     }
 
     /// <inheritdoc/>
     public void Backward(
-        Tensor kept, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, bool addsFirst, Tensor dbias,
+        Tensor kept, long active, Tensor slopes, Tensor? dx, bool adds, Tensor? dfirst, bool addsFirst, Tensor dbias,
         Tensor dsecond)
     {
+        var areFew = active <= _rows * _hidden / _few;
         using var inner = new Scratch<T>(_rows * _hidden);
         // Of each part the sums of the bias, then those of second.
         using var partial = new Scratch<float>((_shares.Count + 1) * 2 * _hidden);
@@ -187,7 +201,8 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
             (nint)TensorMemory.Of<T>(dx));
         _shares.Run((share, begin, end) =>
         {
-            using var wide = new Scratch<float>(typeof(T) == typeof(float) || inputs == 0 ? 0 : ChunkRows * _width);
+            using var wide = new Scratch<float>(
+                typeof(T) == typeof(float) || inputs == 0 ? 0 : (areFew ? 1 : ChunkRows) * _width);
             var sums = (float*)vectors + share * 2 * _hidden;
             new Span<float>(sums, checked((int)(2 * _hidden))).Clear();
             for (var i = begin; i < end; i += ChunkRows)
@@ -195,11 +210,15 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
                 var count = Math.Min(ChunkRows, end - i);
                 for (var r = i; r < i + count; r++)
                     Slopes((T*)k + r * _hidden, ((float*)s)[r], (T*)hidden + r * _hidden, sums);
-                if (inputs != 0)
+                if (inputs != 0 && areFew)
+                    ActiveInputs((T*)hidden + i * _hidden, count, wide.Pointer, (T*)inputs + i * _width, adds);
+                else if (inputs != 0)
                     Inputs((T*)hidden + i * _hidden, count, wide.Pointer, (T*)inputs + i * _width, adds);
             }
         });
-        if (dfirst is not null)
+        if (dfirst is not null && areFew)
+            ActiveFirst((T*)hidden, TensorMemory.Of<float>(dfirst), addsFirst);
+        else if (dfirst is not null)
             First((T*)hidden, TensorMemory.Of<float>(dfirst), addsFirst ? 1f : 0f);
         var both = partial.Pointer + _shares.Count * 2 * _hidden;
         _shares.Sum(partial.Pointer, 2 * _hidden, both);
@@ -233,24 +252,95 @@ internal sealed unsafe class SparsityKernel<T>(Tensor x, Tensor first, Tensor bi
             VectorMath.Finish(product, count * _width, goal, adds);
     }
 
-    // relu(sums + bias) . second, and the first factor kept.
+    // Some units on each thread: each sums over all rows, in their order.
+    private void ActiveFirst(T* inner, float* target, bool adds)
+    {
+        var (hidden, goal) = ((nint)inner, (nint)target);
+        Threads.Share((_hidden + Units - 1) / Units, tasks =>
+        {
+            while (tasks.Next(out var task))
+            {
+                var (from, to) = (task * Units, Math.Min(_hidden, (task + 1) * Units));
+                if (!adds)
+                    new Span<float>((float*)goal + from * _width, checked((int)((to - from) * _width))).Clear();
+                for (long r = 0; r < _rows; r++)
+                    AddActive((T*)hidden + r * _hidden, from, to, _x + r * _width, 0, (float*)goal, _width);
+            }
+        });
+    }
+
+    private void ActiveInputs(T* inner, long count, float* wide, T* goal, bool adds)
+    {
+        var isInPlace = typeof(T) == typeof(float);
+        for (long r = 0; r < count; r++)
+        {
+            var row = isInPlace ? (float*)(goal + r * _width) : wide;
+            if (!isInPlace || !adds)
+                new Span<float>(row, (int)_width).Clear();
+            if (AddActive(inner + r * _hidden, 0, _hidden, _first, _width, row, 0) is var any && isInPlace)
+                continue;
+            if (any || !adds)
+                VectorMath.Finish(row, _width, goal + r * _width, adds);
+        }
+    }
+
+    // For each unit from .. to of a row that is not zero: its target += its number times its source. Whether there is
+    // any.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private float Score(float* sums, T* kept)
+    private bool AddActive(T* inner, long from, long to, T* source, long ofSource, float* target, long ofTarget)
+    {
+        var any = false;
+        for (var j = from; j < to; j += Step)
+        {
+            var numbers = to - j >= Step ? Whole.Load(inner + j, Step) : Last.Load(inner + j, to - j);
+            var idle = Vector512.Equals(numbers, Vector512<float>.Zero).ExtractMostSignificantBits();
+            for (var active = ~idle & ((1UL << Step) - 1); active != 0; active &= active - 1)
+            {
+                var unit = j + BitOperations.TrailingZeroCount(active);
+                Add(VectorMath.Widen<T, float>(inner[unit]), source + unit * ofSource, target + unit * ofTarget);
+                any = true;
+            }
+        }
+        return any;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Add(float number, T* source, float* target)
+    {
+        var factor = Vector512.Create(number);
+        long j = 0;
+        for (; j + Step <= _width; j += Step)
+            Add<Whole>(factor, source + j, target + j, Step);
+        if (j < _width)
+            Add<Last>(factor, source + j, target + j, _width - j);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Add<P>(Vector512<float> factor, T* source, float* target, long left)
+        where P : IPart =>
+        P.Store(Vector512.FusedMultiplyAdd(factor, P.Load(source, left), P.Load(target, left)), target, left);
+
+    // relu(sums + bias) . second, and the first factor kept; how many are above zero is counted.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private float Score(float* sums, T* kept, ref long above)
     {
         var score = Vector512<float>.Zero;
         long j = 0;
         for (; j + Step <= _hidden; j += Step)
-            score = Activate<Whole>(sums + j, j, kept, Step, score);
+            score = Activate<Whole>(sums + j, j, kept, Step, score, ref above);
         if (j < _hidden)
-            score = Activate<Last>(sums + j, j, kept, _hidden - j, score);
+            score = Activate<Last>(sums + j, j, kept, _hidden - j, score, ref above);
         return Vector512.Sum(score);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private Vector512<float> Activate<P>(float* sums, long j, T* kept, long left, Vector512<float> score)
+    private Vector512<float> Activate<P>(
+        float* sums, long j, T* kept, long left, Vector512<float> score, ref long above)
         where P : IPart
     {
         var active = Vector512.Max(P.Load(sums, left) + P.Load(_bias + j, left), Vector512<float>.Zero);
+        above += BitOperations.PopCount(
+            Vector512.GreaterThan(active, Vector512<float>.Zero).ExtractMostSignificantBits());
         if (kept != null)
             P.Store(active, kept + j, left);
         return Vector512.FusedMultiplyAdd(active, P.Load(_second + j, left), score);

@@ -35,12 +35,20 @@ public sealed class SparsegenTests : IDisposable
     });
 
     [Theory]
-    [InlineData(ScalarType.Float32, 64, 32, 5e-6)]
-    [InlineData(ScalarType.Float32, 70, 37, 5e-6)]
-    [InlineData(ScalarType.BFloat16, 64, 32, 0.006)]
-    [InlineData(ScalarType.BFloat16, 70, 37, 0.006)]
+    [InlineData(ScalarType.Float32, 64, 32, 0, 5e-6)]
+    [InlineData(ScalarType.Float32, 70, 37, 0, 5e-6)]
+    [InlineData(ScalarType.BFloat16, 64, 32, 0, 0.006)]
+    [InlineData(ScalarType.BFloat16, 70, 37, 0, 0.006)]
+    // Few units are above zero.
+    [InlineData(ScalarType.Float32, 64, 32, -20, 5e-6)]
+    [InlineData(ScalarType.Float32, 70, 37, -20, 5e-6)]
+    [InlineData(ScalarType.BFloat16, 64, 32, -20, 0.006)]
+    [InlineData(ScalarType.BFloat16, 70, 37, -20, 0.006)]
+    // None is.
+    [InlineData(ScalarType.Float32, 70, 37, -500, 5e-6)]
+    [InlineData(ScalarType.BFloat16, 70, 37, -500, 0.006)]
     public void The_predicted_sparsity_equals_its_steps_in_float64(
-        ScalarType dtype, int width, int hidden, double tolerance)
+        ScalarType dtype, int width, int hidden, float bias, double tolerance)
     {
         Tensor[] inputs =
         [
@@ -49,7 +57,14 @@ public sealed class SparsegenTests : IDisposable
             Check.Leaf(_random, ScalarType.Float32, 1),
         ];
         using (torch.no_grad())
+        {
+            inputs[2].add_(bias);
             inputs[3].mul_(0.1);
+            var active = inputs[0].to(ScalarType.Float32).matmul(inputs[1].t()).add(inputs[2]).gt(0);
+            var share = active.to(ScalarType.Float32).mean().ToSingle();
+            Assert.InRange(share, bias == 0 ? 0.3 : bias < -100 ? 0 : 0.001, bias == 0 ? 0.7 : bias < -100 ? 0 : 0.06);
+        }
+
         // Products take the weight in the type of x.
         Check.Same(t => F.predicted_sparsity(t[0], t[1], t[2], t[3], t[4], 0.01), t => Composed.predicted_sparsity(
             Wide(t[0]), Wide(t[1].to(dtype)), Wide(t[2]), Wide(t[3]), Wide(t[4]), 0.01), inputs, tolerance,
@@ -58,15 +73,20 @@ public sealed class SparsegenTests : IDisposable
 
     // Projections of one input width have one network.
     [Theory]
-    [InlineData(ScalarType.Float32, 1e-5)]
-    [InlineData(ScalarType.BFloat16, 0.004)]
-    public void A_network_of_several_inputs_gets_the_sum_of_its_gradients(ScalarType dtype, double tolerance)
+    [InlineData(ScalarType.Float32, 0, 1e-5)]
+    [InlineData(ScalarType.Float32, -20, 1e-5)]
+    [InlineData(ScalarType.BFloat16, 0, 0.004)]
+    [InlineData(ScalarType.BFloat16, -20, 0.004)]
+    public void A_network_of_several_inputs_gets_the_sum_of_its_gradients(
+        ScalarType dtype, float bias, double tolerance)
     {
         Tensor[] network =
         [
             Check.Leaf(_random, ScalarType.Float32, 37, 70), Check.Leaf(_random, ScalarType.Float32, 37),
             Check.Leaf(_random, ScalarType.Float32, 1, 37), Check.Leaf(_random, ScalarType.Float32, 1),
         ];
+        using (torch.no_grad())
+            network[1].add_(bias);
         Tensor[] inputs = [.. Enumerable.Range(0, 3).Select(_ => Check.Normal(_random, dtype, 200, 70))];
         Tensor Of(Tensor x) => F.predicted_sparsity(x, network[0], network[1], network[2], network[3], 0.01).sum();
         var apart = inputs.Select(x => Peft.Torch.Autograd.Gradients.grad([Of(x)], network)).ToList();
